@@ -1,0 +1,63 @@
+# Xen vTPM stub domains in Go. `make help` lists the targets; the logic lives
+# in tools/ (each program has --help), this file only names the steps.
+
+GO      ?= go
+CACHE   ?= $(CURDIR)/.cache
+export XENVTPM_CACHE = $(CACHE)
+export CGO_ENABLED = 0
+
+XENLAB  = $(GO) run ./tools/xenlab
+IMAGE   = $(GO) run ./tools/stubimage
+FUZZTIME ?= 2s
+VERSION ?= 0.0.0-dev
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+.PHONY: help run test unit vet fuzz toolchain images smoke lab bench repro release install deps clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: images ## boot Xen, the manager, a vTPM and a Debian guest, end to end
+	$(XENLAB) run firstlight
+
+test: deps vet unit fuzz images lab ## everything: vet, unit tests, fuzz smoke, metal build, Xen scenarios
+
+deps: ## install the Debian packages that tests and lab use (says which)
+	$(XENLAB) deps
+
+vet: ## go vet and gofmt
+	$(GO) vet ./...
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofmt'd: $$out"; exit 1; }
+
+unit: ## unit tests with the race detector, import rules included
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	$(GO) run ./tools/fuzz -time $(FUZZTIME)
+
+toolchain: ## derive the GOOS=tamago toolchain (or use $$TAMAGO)
+	$(GO) run ./tools/tamago path
+
+images: ## build all images into build/images
+	$(IMAGE) build
+
+lab: images ## the Xen scenarios
+	$(XENLAB) run smoke
+	$(XENLAB) run lifecycle
+	$(XENLAB) run firstlight
+
+bench: images ## benchmarks, as tables
+	$(XENLAB) run bench
+
+repro: ## build everything twice, differently, and compare
+	$(IMAGE) repro
+
+release: ## build, compare, sign and verify a release folder (VERSION=)
+	$(IMAGE) release --version $(VERSION)
+
+install: ## install a built release below DESTDIR and PREFIX
+	$(IMAGE) install --destdir "$(DESTDIR)" --prefix "$(PREFIX)"
+
+clean: ## remove what was built; the cache stays
+	rm -rf build
