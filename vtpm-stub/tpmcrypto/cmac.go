@@ -1,0 +1,89 @@
+package tpmcrypto
+
+import (
+	"crypto/cipher"
+	"crypto/subtle"
+)
+
+// CMAC is a running CMAC (NIST SP 800-38B) over a block cipher with 16-byte
+// blocks.
+type CMAC struct {
+	b   cipher.Block
+	x   [16]byte // chaining value
+	buf [16]byte // last block, not yet processed
+	n   int      // bytes in buf
+}
+
+// NewCMAC starts a CMAC. A cipher with another block size gives ErrMode.
+func NewCMAC(b cipher.Block) (*CMAC, error) {
+	if b.BlockSize() != 16 {
+		return nil, ErrMode
+	}
+	return &CMAC{b: b}, nil
+}
+
+// Write adds data. It never fails.
+func (c *CMAC) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 {
+		// The last block is held back, as it is processed differently.
+		if c.n == len(c.buf) {
+			subtle.XORBytes(c.x[:], c.x[:], c.buf[:])
+			c.b.Encrypt(c.x[:], c.x[:])
+			c.n = 0
+		}
+		m := copy(c.buf[c.n:], p)
+		c.n += m
+		p = p[m:]
+	}
+	return total, nil
+}
+
+// Sum appends the MAC of all data so far and leaves the state as it is.
+func (c *CMAC) Sum(dst []byte) []byte {
+	var k, last [16]byte
+	c.b.Encrypt(k[:], k[:])
+	double(&k)
+	copy(last[:], c.buf[:c.n])
+	if c.n < len(last) {
+		last[c.n] = 0x80
+		double(&k)
+	}
+	subtle.XORBytes(last[:], last[:], k[:])
+	subtle.XORBytes(last[:], last[:], c.x[:])
+	c.b.Encrypt(last[:], last[:])
+	return append(dst, last[:]...)
+}
+
+// State returns what a saved sequence needs beside the key: chaining value,
+// held back bytes and their count, 33 bytes.
+func (c *CMAC) State() []byte {
+	return append(append(append([]byte(nil), c.x[:]...), c.buf[:]...), byte(c.n))
+}
+
+// RestoreCMAC continues from what State gave.
+func RestoreCMAC(b cipher.Block, state []byte) (*CMAC, error) {
+	c, err := NewCMAC(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(state) != 33 || state[32] > 16 {
+		return nil, ErrSize
+	}
+	copy(c.x[:], state)
+	copy(c.buf[:], state[16:])
+	c.n = int(state[32])
+	return c, nil
+}
+
+// double multiplies by x in GF(2^128) with the polynomial of 38B, without a
+// branch on the value.
+func double(k *[16]byte) {
+	carry := byte(0)
+	for i := 15; i >= 0; i-- {
+		next := k[i] >> 7
+		k[i] = k[i]<<1 | carry
+		carry = next
+	}
+	k[15] ^= 0x87 & -carry
+}
