@@ -139,7 +139,7 @@ func (md *Modulus) Add(z, x, y []uint64) {
 		z[i], c = bits.Add64(x[i], y[i], c)
 	}
 	b := sub(t, z, md.m)
-	choose(z, t, -(c | 1 ^ b))
+	choose(z, t, -(c | (1 ^ b)))
 }
 
 // Sub sets z = x - y. Arguments may be the same slice.
