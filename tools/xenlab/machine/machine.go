@@ -1,0 +1,152 @@
+// Package machine runs the lab's emulated computer: QEMU with Xen as its
+// multiboot kernel, dom0 as the module beside it, a data disk, and swtpm as
+// the platform's TPM. Software emulation is the default, because a machine
+// can have /dev/kvm and yet hang such guests.
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config describes one power-on.
+type Config struct {
+	QEMU       string // program
+	Xen        string // uncompressed multiboot image
+	XenArgs    string
+	Kernel     string // dom0's kernel
+	KernelArgs string
+	Initrd     string
+	Disk       string // raw image; survives the power cycle
+	TPM        *TPM
+	MemoryMB   int
+	KVM        bool   // hardware virtualisation instead of emulation
+	Dir        string // for console.log and qemu.log
+	SockDir    string // for sockets: their path must be short
+}
+
+// Machine is a computer that is switched on.
+type Machine struct {
+	qemu    *Process
+	control net.Conn
+	conf    Config
+}
+
+// ConsoleLog is the serial console of Xen and dom0.
+func (c *Config) ConsoleLog() string { return filepath.Join(c.Dir, "console.log") }
+
+func (c *Config) qemuLog() string { return filepath.Join(c.Dir, "qemu.log") }
+
+// args builds QEMU's command line. SMAP, SMEP, PKU and five-level paging are
+// hidden: with them a PV dom0 dies at its first page fault under emulation.
+func (c *Config) args(control string) []string {
+	accel, cpu := "tcg,thread=multi", "max,-smap,-smep,-pku,-la57"
+	if c.KVM {
+		accel, cpu = "kvm", "host"
+	}
+	// QEMU takes a comma in -initrd as the next module, a doubled one as itself.
+	module := func(s string) string { return strings.ReplaceAll(s, ",", ",,") }
+	args := []string{c.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "pc", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", fmt.Sprint(c.MemoryMB),
+		"-kernel", c.Xen, "-append", c.XenArgs,
+		"-initrd", module(c.Kernel+" "+c.KernelArgs) + "," + module(c.Initrd),
+		"-serial", "file:" + c.ConsoleLog(),
+		"-device", "virtio-serial-pci",
+		"-chardev", "socket,id=ctl,path=" + control,
+		"-device", "virtserialport,chardev=ctl,name=" + ControlPort,
+	}
+	if c.Disk != "" {
+		// The disk has a write cache that the guest must flush.
+		args = append(args, "-drive", "file="+module(c.Disk)+",format=raw,if=virtio,cache=writeback")
+	}
+	if c.TPM != nil {
+		args = append(args, "-chardev", "socket,id=tpmchr,path="+c.TPM.Socket,
+			"-tpmdev", "emulator,id=tpm0,chardev=tpmchr", "-device", "tpm-tis,tpmdev=tpm0")
+	}
+	return args
+}
+
+// ControlPort is the name of the virtio serial port that carries reports.
+const ControlPort = "xenlab"
+
+// Start switches the machine on and waits until QEMU has connected its
+// control port.
+func Start(ctx context.Context, c Config) (*Machine, error) {
+	sock := filepath.Join(c.SockDir, "ctl.sock")
+	if err := os.Remove(sock); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("machine: %w", err)
+	}
+	l, err := net.Listen("unix", sock)
+	if err != nil {
+		return nil, fmt.Errorf("machine: %w", err)
+	}
+	defer l.Close()
+	if err := os.WriteFile(c.ConsoleLog(), nil, 0o644); err != nil {
+		return nil, fmt.Errorf("machine: %w", err)
+	}
+	m := &Machine{conf: c}
+	if m.qemu, err = startProcess("qemu", c.qemuLog(), nil, c.args(sock)...); err != nil {
+		return nil, err
+	}
+	type accepted struct {
+		conn net.Conn
+		err  error
+	}
+	got := make(chan accepted, 1)
+	go func() {
+		conn, err := l.Accept()
+		got <- accepted{conn, err}
+	}()
+	select {
+	case a := <-got:
+		if a.err != nil {
+			m.qemu.Kill()
+			return nil, fmt.Errorf("machine: %w", a.err)
+		}
+		m.control = a.conn
+		return m, nil
+	case <-m.qemu.Done():
+		return nil, fmt.Errorf("machine: QEMU ended at once: %v\n%s", m.qemu.err, Tail(c.qemuLog(), 10))
+	case <-time.After(30 * time.Second):
+		err = errors.New("machine: QEMU did not start within 30 s")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	m.qemu.Kill()
+	return nil, err
+}
+
+// Control is the stream of reports from dom0. It ends when the machine does.
+func (m *Machine) Control() io.ReadWriter { return m.control }
+
+// Done is closed when the machine has switched itself off.
+func (m *Machine) Done() <-chan struct{} { return m.qemu.Done() }
+
+// PowerCut switches the machine off without warning it.
+func (m *Machine) PowerCut() {
+	m.qemu.Kill()
+	_ = m.control.Close() // its peer is gone
+}
+
+// Tail returns the last n lines of a text file, for error messages.
+func Tail(name string, n int) string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimRight(string(b), "\r\n"), "\n")
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	for i := range lines {
+		lines[i] = "  | " + strings.TrimRight(lines[i], "\r")
+	}
+	return strings.Join(lines, "\n")
+}
