@@ -1,0 +1,316 @@
+package xenbus
+
+import "fmt"
+
+// BackPhase is where a backend stands with one frontend. It is finer than the
+// State that it shows.
+type BackPhase uint8
+
+// Phases of a backend.
+const (
+	BackNew        BackPhase = iota // directory seen, nothing written yet
+	BackHold                        // shows InitWait, for the toolstack to see
+	BackInitWait                    // shows InitWait, waits for the frontend
+	BackConnecting                  // Connect was asked for, its result is due
+	BackConnected                   // shows Connected
+	BackClosing                     // shows Closing until the frontend is Closed
+	BackClosed                      // shows Closed for a moment, then InitWait
+	BackRemoving                    // shows Closed for a moment, then goes away
+	BackGone                        // finished
+)
+
+var backPhaseNames = [...]string{
+	"New", "Hold", "InitWait", "Connecting", "Connected", "Closing", "Closed",
+	"Removing", "Gone",
+}
+
+func (p BackPhase) String() string {
+	if int(p) < len(backPhaseNames) {
+		return backPhaseNames[p]
+	}
+	return fmt.Sprintf("BackPhase(%d)", uint8(p))
+}
+
+// BackEventKind says what happened to a backend.
+type BackEventKind uint8
+
+// Events of a backend.
+const (
+	BackStart         BackEventKind = iota // our directory is complete
+	BackFrontend                           // the frontend's state was read
+	BackFrontendGone                       // the frontend's state node is gone
+	BackOffline                            // the toolstack wants the device gone
+	BackReset                              // the toolstack made the directory anew
+	BackDirGone                            // our directory is gone
+	BackTimer                              // the armed timer has run out
+	BackConnectOK                          // Connect succeeded
+	BackConnectFailed                      // Connect failed
+	BackFault                              // the frontend broke the ring's rules
+)
+
+var backEventNames = [...]string{
+	"Start", "Frontend", "FrontendGone", "Offline", "Reset", "DirGone", "Timer",
+	"ConnectOK", "ConnectFailed", "Fault",
+}
+
+func (k BackEventKind) String() string {
+	if int(k) < len(backEventNames) {
+		return backEventNames[k]
+	}
+	return fmt.Sprintf("BackEventKind(%d)", uint8(k))
+}
+
+// A BackEvent is one event. Frontend and NewRing are used with BackFrontend
+// only; NewRing says that ring-ref or event-channel differ from those of the
+// last Connect.
+type BackEvent struct {
+	Kind     BackEventKind
+	Frontend State
+	NewRing  bool
+}
+
+// ActionKind is something a machine asks its driver to do.
+type ActionKind uint8
+
+// Actions.
+const (
+	SetState   ActionKind = iota // write State to our own state node
+	Connect                      // backend: map and bind; report the result as an event
+	Disconnect                   // unmap or unshare, close the port; also when there is nothing
+	SetTimer                     // arm the one timer; replaces an earlier one
+	Remove                       // backend: delete our directory if it is still offline
+	Forget                       // backend: drop the record of the device
+	Publish                      // frontend: share, allocate, write the nodes; report the result
+	Unpublish                    // frontend: delete the nodes that Publish wrote
+)
+
+// Timer names a delay; how long it is the driver decides.
+type Timer uint8
+
+// Timers.
+const (
+	// TimerInitWait keeps InitWait readable: libxl waits for exactly that
+	// state and re-reads the node after the event, so it misses a value that is
+	// overwritten at once.
+	TimerInitWait Timer = iota
+	TimerRetry          // until another try of a failed Connect
+	TimerClosed         // keeps Closed readable before InitWait
+	TimerGrace          // how long a frontend may take to close when it is being removed
+	TimerRemove         // keeps Closed readable before the directory goes: libxl reads it once more
+	TimerClose          // frontend: how long the backend may take to close
+)
+
+// An Action is one thing to do. State goes with SetState, Timer with SetTimer.
+type Action struct {
+	Kind  ActionKind
+	State State
+	Timer Timer
+}
+
+// maxConnects bounds how often one ring is tried.
+const maxConnects = 5
+
+// Backend is the state of one backend device. The zero value is a device whose
+// directory has just been seen.
+type Backend struct {
+	Phase    BackPhase
+	Offline  bool // the toolstack asked for removal
+	mapped   bool // Connect succeeded and no Disconnect followed
+	wants    bool // the frontend waits to be connected
+	failures int  // of Connect in a row
+}
+
+// Step applies ev and returns the actions to take, in order. An event that
+// means nothing in a phase changes nothing.
+func (b *Backend) Step(ev BackEvent) []Action {
+	switch ev.Kind {
+	case BackDirGone:
+		if b.Phase == BackGone {
+			return nil
+		}
+		return append(b.drop(), b.enter(BackGone, Action{Kind: Forget})...)
+	case BackReset:
+		if b.Phase == BackNew || b.Phase == BackGone {
+			return nil
+		}
+		acts := b.drop()
+		*b = Backend{}
+		return append(acts, b.hold()...)
+	case BackOffline, BackFrontendGone:
+		return b.leave(ev.Kind)
+	case BackFault:
+		return b.fault()
+	case BackTimer:
+		return b.timer()
+	case BackFrontend:
+		return b.frontend(ev)
+	}
+	switch {
+	case b.Phase == BackNew && ev.Kind == BackStart:
+		return b.hold()
+	case b.Phase == BackConnecting && ev.Kind == BackConnectOK:
+		b.mapped, b.failures, b.wants = true, 0, false
+		return b.enter(BackConnected, show(Connected))
+	case b.Phase == BackConnecting && ev.Kind == BackConnectFailed:
+		return b.failed()
+	}
+	return nil
+}
+
+func show(s State) Action { return Action{Kind: SetState, State: s} }
+
+func arm(t Timer) Action { return Action{Kind: SetTimer, Timer: t} }
+
+func (b *Backend) enter(p BackPhase, acts ...Action) []Action {
+	b.Phase = p
+	return acts
+}
+
+// drop ends the connection if there is one.
+func (b *Backend) drop() []Action {
+	if !b.mapped {
+		return nil
+	}
+	b.mapped = false
+	return []Action{{Kind: Disconnect}}
+}
+
+func (b *Backend) hold() []Action {
+	return b.enter(BackHold, show(InitWait), arm(TimerInitWait))
+}
+
+func (b *Backend) connect() []Action {
+	return b.enter(BackConnecting, Action{Kind: Connect})
+}
+
+// closed shows Closed: for good when the device is to go, else until the
+// frontend comes back. Linux's kexec path waits for Closed and then for
+// InitWait, everybody else is content with either.
+func (b *Backend) closed() []Action {
+	acts := append(b.drop(), show(Closed))
+	if b.Offline {
+		return append(acts, b.enter(BackRemoving, arm(TimerRemove))...)
+	}
+	return append(acts, b.enter(BackClosed, arm(TimerClosed))...)
+}
+
+// leave is the way out when the toolstack wants the device gone, or its
+// frontend does not exist any more.
+func (b *Backend) leave(kind BackEventKind) []Action {
+	if b.Phase == BackRemoving || b.Phase == BackGone {
+		return nil
+	}
+	first := !b.Offline
+	b.Offline = true
+	if kind == BackFrontendGone || !b.mapped {
+		return b.closed()
+	}
+	if !first {
+		return nil
+	}
+	// The frontend still uses the ring: let it finish and close.
+	return b.enter(BackClosing, show(Closing), arm(TimerGrace))
+}
+
+func (b *Backend) fault() []Action {
+	acts := b.drop()
+	if b.Phase != BackConnected {
+		return acts
+	}
+	return append(acts, b.enter(BackClosing, show(Closing))...)
+}
+
+func (b *Backend) failed() []Action {
+	b.failures++
+	if b.failures < maxConnects {
+		b.wants = true
+		return b.enter(BackInitWait, arm(TimerRetry))
+	}
+	b.failures, b.wants = 0, false
+	return b.enter(BackClosing, show(Closing))
+}
+
+func (b *Backend) timer() []Action {
+	switch b.Phase {
+	case BackHold, BackInitWait:
+		if b.wants {
+			return b.connect()
+		}
+		return b.enter(BackInitWait)
+	case BackClosed:
+		return b.enter(BackInitWait, show(InitWait))
+	case BackClosing:
+		if b.Offline {
+			return b.closed()
+		}
+	case BackRemoving:
+		return b.enter(BackGone, Action{Kind: Remove}, Action{Kind: Forget})
+	}
+	return nil
+}
+
+// frontend handles what the frontend's state node says.
+func (b *Backend) frontend(ev BackEvent) []Action {
+	ready := ev.Frontend == Initialised || ev.Frontend == Connected
+	fresh := ev.Frontend == Initialising || ev.Frontend == InitWait
+	switch b.Phase {
+	case BackHold:
+		if ev.Frontend != Unknown {
+			b.wants = ready
+		}
+	case BackInitWait:
+		switch {
+		case ready && (b.failures == 0 || ev.NewRing):
+			return b.connect()
+		case !ready && ev.Frontend != Unknown:
+			b.wants, b.failures = false, 0
+		}
+	case BackConnected:
+		return b.connectedFrontend(ev, ready, fresh)
+	case BackClosing:
+		return b.closingFrontend(ev, ready, fresh)
+	case BackClosed:
+		switch {
+		case ready:
+			return append([]Action{show(InitWait)}, b.connect()...)
+		case fresh:
+			return b.enter(BackInitWait, show(InitWait))
+		}
+	}
+	return nil
+}
+
+func (b *Backend) connectedFrontend(ev BackEvent, ready, fresh bool) []Action {
+	switch {
+	case ready && ev.NewRing:
+		// Published anew without passing through Closed: Linux after resume.
+		return append(b.drop(), b.connect()...)
+	case fresh:
+		return append(b.drop(), b.enter(BackInitWait, show(InitWait))...)
+	case ev.Frontend == Closing:
+		// Closing must stay until the frontend is Closed: a Linux guest that
+		// shuts down waits for exactly this state, ignores every other, and
+		// stalls five seconds if it does not read it.
+		return b.enter(BackClosing, show(Closing))
+	case ev.Frontend == Closed:
+		return b.closed()
+	}
+	return nil
+}
+
+func (b *Backend) closingFrontend(ev BackEvent, ready, fresh bool) []Action {
+	switch {
+	case ev.Frontend == Closed, fresh && b.Offline:
+		return b.closed()
+	case b.Offline:
+		return nil
+	case fresh:
+		return append(b.drop(), b.enter(BackInitWait, show(InitWait))...)
+	case ready && ev.NewRing:
+		return append(append(b.drop(), show(InitWait)), b.connect()...)
+	case ready && b.mapped:
+		// The frontend thought better of it.
+		return b.enter(BackConnected, show(Connected))
+	}
+	return nil
+}
