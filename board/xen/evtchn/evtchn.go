@@ -37,6 +37,9 @@ type Channels interface {
 	// WaitPort is Wait for one port: what a driver that awaits one peer's
 	// answer and serves nobody meanwhile should use.
 	WaitPort(p Port, deadline int64)
+	// Rearm makes a port of ours pending again, for work that is left over: the
+	// next Wait does not block and the next TestClear reports true.
+	Rearm(Port)
 	// Now is monotonic time in nanoseconds (Xen's system time).
 	Now() int64
 }

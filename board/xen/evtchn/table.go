@@ -118,8 +118,8 @@ func (t *Table) close(p Port) error {
 	return nil
 }
 
-// Notify implements Channels. A peer that has gone leaves the port unbound;
-// Xen drops events sent there, and so do we where it complains.
+// Notify implements Channels. A peer that has gone leaves the port unbound,
+// and Xen drops what is sent there without complaint.
 func (t *Table) Notify(p Port) error {
 	if !t.has(p) {
 		return fmt.Errorf("%w: notifying %d", ErrBadPort, p)
@@ -138,6 +138,13 @@ func (t *Table) portOp(cmd uint32, p Port) error {
 
 // TestClear implements Channels.
 func (t *Table) TestClear(p Port) bool { return t.has(p) && t.clear(p) }
+
+// Rearm implements Channels.
+func (t *Table) Rearm(p Port) {
+	if t.has(p) {
+		t.setPending(p)
+	}
+}
 
 // Pending reports whether any port of ours is pending.
 func (t *Table) Pending() bool {

@@ -1,9 +1,18 @@
 // Package xenstore is a xenstore client: packets, requests, transactions and
-// watches over a ring or any other Transport.
+// watches, over the shared ring or any other Transport.
+//
+// Protocol: Xen's docs/misc/xenstore.txt and io/xs_wire.h. The server is part of
+// the toolstack and can do worse than lie, but what it passes on (values, names
+// and the rate of watch events) comes from other guests: every length is
+// bounded, queues are bounded, and a malformed message is an error. Nothing
+// waits longer than the time limit.
+//
+// Deliberately missing: everything that only a toolstack sends (introduce,
+// release, control, quotas), and reconnection.
 package xenstore
 
 import (
-	"errors"
+	"fmt"
 	"time"
 
 	"xenvtpm/board/xen/abi"
@@ -13,11 +22,14 @@ import (
 type Transport interface {
 	// Send queues some or all of p and returns how much.
 	Send(p []byte) (int, error)
-	// Receive moves bytes that have arrived into p and returns how many.
+	// Receive moves bytes that have arrived to p and returns how many.
 	Receive(p []byte) (int, error)
-	// Wait blocks until Send or Receive may get further, or the deadline;
+	// Wait blocks until Send or Receive may get further, or until the deadline;
 	// with all set, until any event of the domain.
 	Wait(deadline int64, all bool)
+	// Rearm makes the next wait for any event return at once, because there is
+	// work left that has arrived already.
+	Rearm()
 	// Now is monotonic nanoseconds.
 	Now() int64
 }
@@ -25,72 +37,187 @@ type Transport interface {
 // Config is what New needs.
 type Config struct {
 	Transport Transport
-	Timeout   time.Duration                    // for one request; default 10 s
-	Idle      func()                           // called while a request waits; may be nil
-	Logf      func(format string, args ...any) // may be nil
+
+	// Timeout is how long one request may take; 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Idle, if not nil, runs while a request waits, so that others can be
+	// served. It may use the Client, but Dispatch does nothing inside it.
+	Idle func()
+	// Logf, if not nil, gets one line for each thing that was survived.
+	Logf func(format string, args ...any)
 }
 
-// Client is a connection to xenstore. One goroutine uses it at a time.
-type Client struct{}
+// DefaultTimeout is ample: xenstored answers in well under a second even on a
+// loaded host, and libxl itself gives a device 10 s.
+const DefaultTimeout = 10 * time.Second
+
+// maxBacklog bounds what is kept for a server that does not read.
+const maxBacklog = 64 << 10
+
+// A Client is a connection to xenstore. One goroutine uses it at a time.
+type Client struct {
+	cfg    Config
+	parser Parser
+	err    error // the connection is useless; sticky
+
+	out     []byte // accepted, not yet sent
+	lastID  uint32
+	waiting map[uint32]*call
+	idling  bool
+
+	watches     map[string]*Watch // by token
+	lastToken   uint64
+	queue       []event
+	queued      map[event]bool
+	dispatching bool
+}
+
+// call is a request that waits for its answer.
+type call struct {
+	done  bool
+	reply Packet
+}
 
 // New makes a client. It sends nothing yet.
-func New(cfg Config) *Client { panic("filled next") }
-
-// Errors. Server errors are *Error with an Errno of package abi, and compare
-// equal with errors.Is to these.
-var (
-	ErrNotExist    = errors.New("no such node")         // ENOENT
-	ErrPermission  = errors.New("permission denied")    // EACCES, EPERM
-	ErrQuota       = errors.New("quota exceeded")       // ENOSPC, EDQUOT, E2BIG
-	ErrExist       = errors.New("node exists")          // EEXIST
-	ErrTimeout     = errors.New("no answer in time")    // we gave up waiting
-	ErrCorrupt     = errors.New("malformed reply")      // the stream makes no sense
-	ErrConflict    = errors.New("transaction conflict") // EAGAIN, too often
-	ErrInvalidPath = errors.New("invalid path")         // found here, not sent
-)
-
-// Perm is one entry of a node's permissions. The first names the owner and
-// what everybody not listed may do.
-type Perm struct {
-	Dom         abi.DomID
-	Read, Write bool
+func New(cfg Config) *Client {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.Logf == nil {
+		cfg.Logf = func(string, ...any) {}
+	}
+	return &Client{
+		cfg:     cfg,
+		waiting: make(map[uint32]*call),
+		watches: make(map[string]*Watch),
+		queued:  make(map[event]bool),
+	}
 }
 
-func (c *Client) Read(path string) (string, error)         { panic("filled next") }
-func (c *Client) Write(path, value string) error           { panic("filled next") }
-func (c *Client) Mkdir(path string) error                  { panic("filled next") }
-func (c *Client) Rm(path string) error                     { panic("filled next") }
-func (c *Client) Directory(path string) ([]string, error)  { panic("filled next") }
-func (c *Client) GetPerms(path string) ([]Perm, error)     { panic("filled next") }
-func (c *Client) SetPerms(path string, perms []Perm) error { panic("filled next") }
-func (c *Client) Exists(path string) (bool, error)         { panic("filled next") }
+// SetIdle replaces Config.Idle, for callers that come to life after the client.
+func (c *Client) SetIdle(f func()) { c.cfg.Idle = f }
 
-// Transaction runs f in a transaction, again from the start (a few times) when
-// somebody else changed what it used. An error from f aborts it.
-func (c *Client) Transaction(f func(*Tx) error) error { panic("filled next") }
+// request sends one message and waits for its answer. op and path are for
+// errors only.
+func (c *Client) request(op, path string, typ, tx uint32, payload []byte) ([]byte, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	if len(payload) > abi.XENSTORE_PAYLOAD_MAX {
+		return nil, fmt.Errorf("xenstore: %s %s: %w: %d bytes", op, path, ErrTooLong, len(payload))
+	}
+	if len(c.out) > maxBacklog {
+		return nil, fmt.Errorf("xenstore: %s %s: %w: the server does not read", op, path, ErrTimeout)
+	}
+	c.lastID++
+	id, answer := c.lastID, new(call)
+	c.waiting[id] = answer
+	defer delete(c.waiting, id) // a late answer finds nobody and is dropped
+	c.out = Packet{Type: typ, ReqID: id, TxID: tx, Payload: payload}.Append(c.out)
+	if err := c.await(answer); err != nil {
+		return nil, fmt.Errorf("xenstore: %s %s: %w", op, path, err)
+	}
+	switch answer.reply.Type {
+	case typ:
+		return answer.reply.Payload, nil
+	case abi.XS_ERROR:
+		return nil, serverError(op, path, answer.reply.Payload)
+	}
+	return nil, fmt.Errorf("xenstore: %s %s: %w: answer of type %d to a request of type %d", op, path, ErrCorrupt, answer.reply.Type, typ)
+}
 
-// Tx is a running transaction.
-type Tx struct{}
+// await moves bytes until the answer is there or time is up.
+func (c *Client) await(answer *call) error {
+	deadline := c.cfg.Transport.Now() + int64(c.cfg.Timeout)
+	for {
+		if err := c.pump(); err != nil {
+			return err
+		}
+		if answer.done {
+			return nil
+		}
+		if c.cfg.Transport.Now() >= deadline {
+			return ErrTimeout
+		}
+		idle := c.idle()
+		if answer.done {
+			return nil
+		}
+		c.cfg.Transport.Wait(deadline, idle)
+	}
+}
 
-func (t *Tx) Read(path string) (string, error)         { panic("filled next") }
-func (t *Tx) Write(path, value string) error           { panic("filled next") }
-func (t *Tx) Mkdir(path string) error                  { panic("filled next") }
-func (t *Tx) Rm(path string) error                     { panic("filled next") }
-func (t *Tx) Directory(path string) ([]string, error)  { panic("filled next") }
-func (t *Tx) GetPerms(path string) ([]Perm, error)     { panic("filled next") }
-func (t *Tx) SetPerms(path string, perms []Perm) error { panic("filled next") }
-func (t *Tx) Exists(path string) (bool, error)         { panic("filled next") }
+// idle serves others for a moment, unless it is they who wait here.
+func (c *Client) idle() bool {
+	if c.cfg.Idle == nil || c.idling {
+		return false
+	}
+	c.idling = true
+	defer func() { c.idling = false }()
+	c.cfg.Idle()
+	return true
+}
 
-// Watch calls f, from Dispatch, once soon and then whenever path or something
-// below it changes. f gets the path that changed (or path itself).
-func (c *Client) Watch(path string, f func(path string)) (*Watch, error) { panic("filled next") }
+// pump sends and receives what it can without blocking.
+func (c *Client) pump() error {
+	if c.err != nil {
+		return c.err
+	}
+	for len(c.out) > 0 {
+		n, err := c.cfg.Transport.Send(c.out)
+		if err != nil {
+			return c.fail(err)
+		}
+		if n == 0 {
+			break
+		}
+		c.out = c.out[n:]
+	}
+	if len(c.out) == 0 {
+		c.out = nil
+	}
+	return c.receive()
+}
 
-// Watch is a registered watch.
-type Watch struct{}
+func (c *Client) receive() error {
+	var buf [abi.XenstoreRingSize]byte
+	for {
+		n, err := c.cfg.Transport.Receive(buf[:])
+		if err != nil {
+			return c.fail(err)
+		}
+		if n == 0 {
+			return nil
+		}
+		for b := buf[:n]; len(b) > 0; {
+			used, pkt, ok, err := c.parser.Feed(b)
+			if err != nil {
+				return c.fail(err)
+			}
+			if ok {
+				c.take(pkt)
+			}
+			b = b[used:]
+		}
+	}
+}
 
-// Close ends the watch; its callback does not run again.
-func (w *Watch) Close() error { panic("filled next") }
+// fail makes an error of the connection permanent.
+func (c *Client) fail(err error) error {
+	c.err = err
+	c.cfg.Logf("xenstore: connection lost: %v", err)
+	return err
+}
 
-// Dispatch reads what has arrived and runs the callbacks of watch events. It
-// does not block. Callbacks run only here, never inside another call.
-func (c *Client) Dispatch() error { panic("filled next") }
+// take routes one packet.
+func (c *Client) take(pkt Packet) {
+	if pkt.Type == abi.XS_WATCH_EVENT {
+		c.enqueue(pkt.Payload)
+		return
+	}
+	if answer, ok := c.waiting[pkt.ReqID]; ok && !answer.done {
+		answer.reply, answer.done = pkt, true
+		return
+	}
+	c.cfg.Logf("xenstore: dropping an answer that nobody waits for (type %d, request %d)", pkt.Type, pkt.ReqID)
+}
