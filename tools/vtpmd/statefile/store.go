@@ -1,0 +1,221 @@
+package statefile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Options say where state lives and how it is written.
+type Options struct {
+	Dir     string      // folder of state files
+	Prefix  string      // file name prefix, as swtpm's: "tpm2-00" or "tpm-00"
+	Mode    os.FileMode // of state files; 0 means 0640
+	NoFsync bool        // give up durability for speed
+	Key     *Key        // nil: not encrypted
+}
+
+// Dir is a locked folder of state files.
+type Dir struct {
+	opt  Options
+	lock *os.File
+	// fs is what a crash test replaces.
+	fs fileSystem
+}
+
+// ErrLocked says that another process uses the folder.
+var ErrLocked = errors.New("state is in use by another process")
+
+// OpenDir locks the folder. It waits up to retry for another process to let go.
+func OpenDir(opt Options, retry time.Duration) (*Dir, error) {
+	if opt.Mode == 0 {
+		opt.Mode = 0o640
+	}
+	d := &Dir{opt: opt, fs: osFS{}}
+	if err := d.Lock(retry); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Lock takes the lock again after Unlock (migration hands it over).
+func (d *Dir) Lock(retry time.Duration) error {
+	if d.lock != nil {
+		return nil
+	}
+	name := filepath.Join(d.opt.Dir, ".lock")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock the state folder: %w", err)
+	}
+	for end := time.Now().Add(retry); ; time.Sleep(10 * time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			d.lock = f
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			break
+		}
+	}
+	_ = f.Close() // nothing was written
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%s: %w", d.opt.Dir, ErrLocked)
+	}
+	return fmt.Errorf("lock %s: %w", name, err)
+}
+
+// Unlock lets another process take the state over; saving fails until Lock.
+func (d *Dir) Unlock() error {
+	if d.lock == nil {
+		return nil
+	}
+	err := d.lock.Close()
+	d.lock = nil
+	return err
+}
+
+// Close releases the folder.
+func (d *Dir) Close() error { return d.Unlock() }
+
+func (d *Dir) path(k Kind) string {
+	ext := ".permall"
+	if k == Volatile {
+		ext = ".volatilestate"
+	}
+	return filepath.Join(d.opt.Dir, d.opt.Prefix+ext)
+}
+
+// Load returns the payload of a kind, or an error that wraps fs.ErrNotExist.
+func (d *Dir) Load(k Kind) ([]byte, error) {
+	env, err := d.fs.ReadFile(d.path(k))
+	if err != nil {
+		return nil, fmt.Errorf("read the %v state: %w", k, err)
+	}
+	p, err := Unseal(k, env, d.opt.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.path(k), err)
+	}
+	return p, nil
+}
+
+// Store replaces the payload of a kind; when it returns nil the new one is
+// durable (but for NoFsync), and at every moment one of the two is there whole.
+func (d *Dir) Store(k Kind, payload []byte) error {
+	if d.lock == nil {
+		return fmt.Errorf("%s: state is not locked by us", d.opt.Dir)
+	}
+	env, err := Seal(k, payload, d.opt.Key)
+	if err != nil {
+		return err
+	}
+	path := d.path(k)
+	tmp := path + ".tmp"
+	if err := d.fs.WriteFile(tmp, env, d.opt.Mode, !d.opt.NoFsync); err != nil {
+		return fmt.Errorf("write the %v state: %w", k, err)
+	}
+	if err := d.fs.Rename(tmp, path); err != nil {
+		return fmt.Errorf("replace the %v state: %w", k, err)
+	}
+	if d.opt.NoFsync {
+		return nil
+	}
+	if err := d.fs.SyncDir(d.opt.Dir); err != nil {
+		return fmt.Errorf("sync the state folder: %w", err)
+	}
+	return nil
+}
+
+// Delete removes a kind; that it is not there is no error.
+func (d *Dir) Delete(k Kind) error {
+	if err := d.fs.Remove(d.path(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete the %v state: %w", k, err)
+	}
+	if d.opt.NoFsync {
+		return nil
+	}
+	return d.fs.SyncDir(d.opt.Dir)
+}
+
+// Sizes lists the kinds that are there with the sizes of their files.
+func (d *Dir) Sizes() map[Kind]int64 { return sizes(d.path) }
+
+func sizes(path func(Kind) string) map[Kind]int64 {
+	m := map[Kind]int64{}
+	for _, k := range []Kind{Permanent, Volatile} {
+		if st, err := os.Stat(path(k)); err == nil {
+			m[k] = st.Size()
+		}
+	}
+	return m
+}
+
+// Peek lists the state in a folder without locking it.
+func Peek(opt Options) map[Kind]int64 { return sizes((&Dir{opt: opt}).path) }
+
+// fileSystem is the few calls that Store's safety rests on.
+type fileSystem interface {
+	ReadFile(name string) ([]byte, error)
+	WriteFile(name string, data []byte, mode os.FileMode, sync bool) error
+	Rename(from, to string) error
+	Remove(name string) error
+	SyncDir(name string) error
+}
+
+type osFS struct{}
+
+func (osFS) ReadFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	var b bytes.Buffer
+	// A state file has a bounded size; a larger one is not ours.
+	if _, err := b.ReadFrom(&limited{f, MaxPayload + 4096}); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+type limited struct {
+	f *os.File
+	n int
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.n <= 0 {
+		return 0, fmt.Errorf("%s: larger than any state", l.f.Name())
+	}
+	n, err := l.f.Read(p[:min(len(p), l.n)])
+	l.n -= n
+	return n, err
+}
+
+func (osFS) WriteFile(name string, data []byte, mode os.FileMode, sync bool) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) Remove(name string) error     { return os.Remove(name) }
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
