@@ -57,25 +57,26 @@ const (
 // Result is a TPM 1.2 result code as the manager uses them.
 type Result uint32
 
-// Results, with the meaning they have in this protocol.
+// Results, with the meaning they have in this protocol. Those from 0x401 are
+// this project's own, in TPM 1.2's vendor range.
 const (
 	Success         Result = 0
-	AuthFail        Result = 1  // not the administrator, or a signature does not verify
-	BadIndex        Result = 2  // no such group, PCR or vTPM index
-	BadParameter    Result = 3  // body malformed; LOAD of an unknown uuid
-	Disabled        Result = 7  // the uuid is open elsewhere, or its group is closed
-	DisabledCmd     Result = 8  // the manager never does this for this client
-	Fail            Result = 9  // the manager cannot serve; its log says why
-	BadOrdinal      Result = 10 // unknown ordinal under a known tag
-	NoSpace         Result = 17 // the store is full
-	Size            Result = 23 // a count or length above the limit
-	BadTag          Result = 30 // unknown tag
-	Conflict        Result = 38 // the object exists, is in use, or the sequence is stale
-	Unavailable     Result = 45 // the hardware TPM does not answer or has no such thing
-	BadVersion      Result = 46 // a newer protocol than this manager's
-	DamagedStore    Result = 47 // that record's sector does not authenticate
-	NotProvisioned  Result = 48 // needs a provisioned group or manager
-	NoResultPending Result = 49 // FetchResult without a result
+	AuthFail        Result = 1     // not the administrator, or a signature does not verify
+	BadIndex        Result = 2     // no such group, PCR or vTPM index
+	BadParameter    Result = 3     // body malformed; LOAD of an unknown uuid
+	Disabled        Result = 7     // the uuid is open elsewhere, or its group is closed
+	DisabledCmd     Result = 8     // the manager never does this for this client
+	Fail            Result = 9     // the manager cannot serve; its log says why
+	BadOrdinal      Result = 10    // unknown ordinal under a known tag
+	NoSpace         Result = 17    // the store is full
+	Size            Result = 23    // a count or length above the limit
+	BadTag          Result = 30    // unknown tag
+	Conflict        Result = 0x401 // the object exists, is in use, or the sequence is stale
+	Unavailable     Result = 0x402 // the hardware TPM does not answer or has no such thing
+	BadVersion      Result = 0x403 // a newer protocol than this manager's
+	DamagedStore    Result = 0x404 // that record's sector does not authenticate
+	NotProvisioned  Result = 0x405 // needs a provisioned group or manager
+	NoResultPending Result = 0x406 // FetchResult without a result
 )
 
 func (r Result) String() string {
