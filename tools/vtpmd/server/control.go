@@ -1,0 +1,232 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"xenvtpm/tools/vtpmd/ptm"
+)
+
+// Control answers one control connection after another.
+type Control struct {
+	Machine *Machine
+	// Attach takes over a data socket that came with SetDataFD.
+	Attach func(net.Conn)
+	// Shutdown is called once after the response to Shutdown went out.
+	Shutdown func()
+	// Info is the text of GetInfo for given flags.
+	Info func(flags uint64) string
+
+	mu      sync.Mutex
+	bufSize uint32
+	hashing bool
+}
+
+// Buffer sizes that a client may ask for, in bytes.
+const (
+	minBuffer = 0xaf8 // what every TPM 2.0 command and response of swtpm fits
+	maxBuffer = 4096
+)
+
+// Serve handles requests until the connection ends.
+func (c *Control) Serve(conn net.Conn) error {
+	in := &fdReader{conn: conn}
+	defer in.drop()
+	for {
+		q, err := ptm.ReadRequest(in)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Write(c.handle(q, in)); err != nil {
+			return fmt.Errorf("answer control command %d: %w", q.Command, err)
+		}
+		if !q.Known {
+			return fmt.Errorf("unknown control command %d", q.Command)
+		}
+		if q.Command == ptm.Shutdown {
+			c.Shutdown()
+			return nil
+		}
+	}
+}
+
+func (c *Control) handle(q ptm.Request, in *fdReader) []byte {
+	m := c.Machine
+	switch q.Command {
+	case ptm.GetCapability:
+		return ptm.Capabilities(ptm.CapLockStorage<<1 - 1)
+	case ptm.Init:
+		return c.result("init", m.PowerOn(q.Flags&ptm.InitDeleteVolatile != 0))
+	case ptm.Shutdown, ptm.Stop:
+		m.PowerOff()
+		return ptm.Result(ptm.Success)
+	case ptm.GetTPMEstablished:
+		return ptm.Established(m.Established())
+	case ptm.SetLocality:
+		return ptm.Result(m.SetLocality(q.Locality))
+	case ptm.CancelTPMCmd:
+		m.Cancel()
+		return ptm.Result(ptm.Success)
+	case ptm.StoreVolatile:
+		return c.result("store volatile state", m.StoreVolatile())
+	case ptm.ResetTPMEstablished:
+		return c.resetEstablished(q.Locality)
+	case ptm.HashStart, ptm.HashData, ptm.HashEnd:
+		return c.hash(q)
+	case ptm.GetStateBlob:
+		return c.getBlob(q)
+	case ptm.SetStateBlob:
+		return c.result("set state", m.SetBlob(q.Type, q.Data))
+	case ptm.GetConfig:
+		return ptm.Words(ptm.Success, c.config())
+	case ptm.SetDataFD:
+		return c.result("set data socket", c.attach(in))
+	case ptm.SetBufferSize:
+		return c.setBufferSize(q.Size)
+	case ptm.GetInfo:
+		return ptm.Info(c.Info(q.Info), q.Offset)
+	case ptm.LockStorage:
+		return c.result("lock storage", m.cfg.Storage.Lock(time.Duration(min(q.Retries, 1000))*10*time.Millisecond))
+	}
+	return ptm.Result(ptm.BadOrdinal)
+}
+
+func (c *Control) result(what string, err error) []byte {
+	if err == nil {
+		return ptm.Result(ptm.Success)
+	}
+	c.Machine.cfg.Logf("control: %s: %v", what, err)
+	if errors.Is(err, errBlobType) {
+		return ptm.Result(ptm.BadParameter)
+	}
+	return ptm.Result(ptm.Fail)
+}
+
+// resetEstablished works from localities 3 and 4 only, as on a hardware TPM.
+func (c *Control) resetEstablished(locality uint8) []byte {
+	if locality != 3 && locality != 4 {
+		return ptm.Result(ptm.BadLocality)
+	}
+	return c.result("reset establishment", c.Machine.Hash(func(e Engine) error { return e.ResetEstablished(locality) }))
+}
+
+var errHashOrder = errors.New("hash data or end without a start")
+
+func (c *Control) hash(q ptm.Request) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q.Command != ptm.HashStart && !c.hashing {
+		return c.result("hash", errHashOrder)
+	}
+	err := c.Machine.Hash(func(e Engine) error {
+		switch q.Command {
+		case ptm.HashStart:
+			return e.HashStart()
+		case ptm.HashData:
+			return e.HashData(q.Data)
+		}
+		return e.HashEnd()
+	})
+	c.hashing = err == nil && q.Command != ptm.HashEnd
+	return c.result("hash", err)
+}
+
+func (c *Control) getBlob(q ptm.Request) []byte {
+	blob, flags, err := c.Machine.GetBlob(q.Type, q.Flags&ptm.StateDecrypted != 0)
+	if err != nil {
+		code := c.result("get state", err)
+		return append(code, make([]byte, 12)...)
+	}
+	return ptm.StateBlob(flags, blob, q.Offset)
+}
+
+func (c *Control) config() uint32 {
+	var flags uint32
+	if c.Machine.cfg.FileKey != nil {
+		flags |= ptm.ConfigFileKey
+	}
+	if c.Machine.cfg.MigrationKey != nil {
+		flags |= ptm.ConfigMigrationKey
+	}
+	return flags
+}
+
+// setBufferSize tells the size; 0 asks without setting.
+func (c *Control) setBufferSize(n uint32) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n != 0 {
+		c.bufSize = max(minBuffer, min(n, maxBuffer))
+	}
+	size := c.bufSize
+	if size == 0 {
+		size = maxBuffer
+	}
+	return ptm.Words(ptm.Success, size, minBuffer, maxBuffer)
+}
+
+func (c *Control) attach(in *fdReader) error {
+	fd, ok := in.take()
+	if !ok {
+		return errors.New("no descriptor came with the request")
+	}
+	conn, err := connOf(fd, "data socket")
+	if err != nil {
+		return err
+	}
+	c.Attach(conn)
+	return nil
+}
+
+// fdReader reads a control connection and keeps the last descriptor that came
+// with the data (SCM_RIGHTS on a Unix socket).
+type fdReader struct {
+	conn net.Conn
+	fds  []int
+}
+
+func (r *fdReader) Read(p []byte) (int, error) {
+	u, ok := r.conn.(*net.UnixConn)
+	if !ok {
+		return r.conn.Read(p)
+	}
+	oob := make([]byte, syscall.CmsgSpace(4*4))
+	n, oobn, _, _, err := u.ReadMsgUnix(p, oob)
+	if msgs, e := syscall.ParseSocketControlMessage(oob[:oobn]); e == nil {
+		for i := range msgs {
+			if fds, e := syscall.ParseUnixRights(&msgs[i]); e == nil {
+				r.fds = append(r.fds, fds...)
+			}
+		}
+	}
+	if n == 0 && err == nil && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// take returns the newest descriptor and closes the others.
+func (r *fdReader) take() (int, bool) {
+	if len(r.fds) == 0 {
+		return -1, false
+	}
+	fd := r.fds[len(r.fds)-1]
+	r.fds = r.fds[:len(r.fds)-1]
+	r.drop()
+	return fd, true
+}
+
+func (r *fdReader) drop() {
+	for _, fd := range r.fds {
+		_ = syscall.Close(fd) // a descriptor nobody asked for
+	}
+	r.fds = nil
+}

@@ -1,0 +1,25 @@
+package vtpmx
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestIoctlNumber(t *testing.T) {
+	// Computed from the kernel's header with a C compiler.
+	if iocNewDev != 0xc014a100 {
+		t.Errorf("0x%x", iocNewDev)
+	}
+}
+
+func TestNoDriver(t *testing.T) {
+	_, err := New(filepath.Join(t.TempDir(), "vtpmx"), true)
+	if err == nil || !strings.Contains(err.Error(), "tpm_vtpm_proxy") {
+		t.Errorf("missing driver: %v", err)
+	}
+	if _, err := New(os.DevNull, true); err == nil {
+		t.Error("a file that is no proxy control is accepted")
+	}
+}
