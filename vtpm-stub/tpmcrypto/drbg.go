@@ -8,7 +8,8 @@ package tpmcrypto
 // lengths. It must never change; golden vectors hold it.
 type DRBG struct {
 	s    Hasher
-	k, v [64]byte
+	alg  Alg // SHA-512 but in tests
+	k, v []byte
 }
 
 // maxGenerate is the most bytes one generate call may give (2^19 bits).
@@ -17,7 +18,11 @@ const maxGenerate = 1 << 16
 // NewDRBG instantiates the generator: entropy input, nonce and personalization
 // string of 90A 10.1.2.3. Any of them may be empty.
 func NewDRBG(entropy, nonce, personalization []byte) *DRBG {
-	d := new(DRBG)
+	return newDRBG(AlgSHA512, entropy, nonce, personalization)
+}
+
+func newDRBG(a Alg, entropy, nonce, personalization []byte) *DRBG {
+	d := &DRBG{alg: a, k: make([]byte, a.DigestSize()), v: make([]byte, a.DigestSize())}
 	for i := range d.v {
 		d.v[i] = 1
 	}
@@ -50,8 +55,8 @@ func (d *DRBG) Read(p []byte) (int, error) {
 // generate is 90A 10.1.2.5 with empty additional input.
 func (d *DRBG) generate(p []byte) {
 	for len(p) > 0 {
-		d.s.HMAC(AlgSHA512, d.v[:0], d.k[:], d.v[:])
-		p = p[copy(p, d.v[:]):]
+		d.s.HMAC(d.alg, d.v[:0], d.k, d.v)
+		p = p[copy(p, d.v):]
 	}
 	d.update(nil, nil, nil)
 }
@@ -59,8 +64,8 @@ func (d *DRBG) generate(p []byte) {
 // update is HMAC_DRBG_Update (90A 10.1.2.2).
 func (d *DRBG) update(a, b, c []byte) {
 	for _, sep := range [...]byte{0, 1} {
-		d.s.HMAC(AlgSHA512, d.k[:0], d.k[:], d.v[:], []byte{sep}, a, b, c)
-		d.s.HMAC(AlgSHA512, d.v[:0], d.k[:], d.v[:])
+		d.s.HMAC(d.alg, d.k[:0], d.k, d.v, []byte{sep}, a, b, c)
+		d.s.HMAC(d.alg, d.v[:0], d.k, d.v)
 		if len(a)+len(b)+len(c) == 0 {
 			return
 		}

@@ -20,13 +20,19 @@ func (s *Hasher) KDFa(a Alg, dst, key []byte, label string, contextU, contextV [
 	if bits < 0 || bits > maxKDFBits {
 		panic("tpmcrypto: internal error: KDF length")
 	}
-	start, n := len(dst), (bits+7)/8
-	lab := terminated(label)
-	var num [8]byte
-	binary.BigEndian.PutUint32(num[4:], uint32(bits))
-	for i := uint32(1); len(dst)-start < n; i++ {
-		binary.BigEndian.PutUint32(num[:4], i)
-		dst = s.HMAC(a, dst, key, num[:4], lab, contextU, contextV, num[4:])
+	var length [4]byte
+	binary.BigEndian.PutUint32(length[:], uint32(bits))
+	return s.counterKDF(a, dst, key, bits, terminated(label), contextU, contextV, length[:])
+}
+
+// counterKDF is 108 4.1 with a 32-bit counter before the fixed input data, in
+// four parts.
+func (s *Hasher) counterKDF(a Alg, dst, key []byte, bits int, f1, f2, f3, f4 []byte) []byte {
+	start := len(dst)
+	var ctr [4]byte
+	for i := uint32(1); len(dst)-start < (bits+7)/8; i++ {
+		binary.BigEndian.PutUint32(ctr[:], i)
+		dst = s.HMAC(a, dst, key, ctr[:], f1, f2, f3, f4)
 	}
 	return trimKDF(dst, start, bits)
 }

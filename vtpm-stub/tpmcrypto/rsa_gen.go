@@ -117,7 +117,7 @@ func millerRabinRounds(primeBits int) int {
 }
 
 // sieveLimit is where trial division stops to pay.
-const sieveLimit = 8192
+const sieveLimit = 1 << 14
 
 // factorGroup is a product of small primes that fits 64 bits.
 type factorGroup struct {
