@@ -179,7 +179,8 @@ func (d *Device) receive() ([]byte, error) {
 	return rsp, nil
 }
 
-// read fills p from the FIFO.
+// read fills p from the FIFO. The last byte has a look at dataAvail of its own,
+// so that a burst count that promises too much is found out.
 func (d *Device) read(p []byte) error {
 	const mask = uint32(stsValid | stsDataAvail)
 	for len(p) > 0 {
@@ -194,7 +195,7 @@ func (d *Device) read(p []byte) error {
 		if err != nil {
 			return err
 		}
-		for n = min(n, len(p)); n > 0; n-- {
+		for n = min(n, max(len(p)-1, 1)); n > 0; n-- {
 			p[0] = d.regs.Read8(d.base + regFifo)
 			p = p[1:]
 		}
