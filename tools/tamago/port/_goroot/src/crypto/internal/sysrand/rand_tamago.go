@@ -1,0 +1,10 @@
+//go:build tamago
+
+package sysrand
+
+import "runtime/goos"
+
+func read(b []byte) error {
+	goos.GetRandomData(b)
+	return nil
+}
