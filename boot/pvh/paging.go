@@ -81,6 +81,7 @@ func protectImage() bool {
 		if flags&pfX != 0 {
 			textStart, textEnd = start, end
 		}
+		imageEnd = max(imageEnd, end)
 		protectRange(start, end, flags)
 	}
 	setPage(hypercallPage, bitPresent)
@@ -127,6 +128,10 @@ func protectRange(start, end uintptr, flags uint32) {
 func setPage(a uintptr, bits uint64) {
 	store64(pt0+a/pageSize*8, uint64(a)|bits)
 }
+
+// ImageEnd is the end of the image in memory, .bss included; 0 if Protect could
+// not read the program headers.
+func ImageEnd() uintptr { return imageEnd }
 
 // MapShared makes the 2 MB regions that hold [addr, addr+size) accessible as
 // ordinary (write-back) memory: pages shared with Xen or other domains.

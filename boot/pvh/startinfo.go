@@ -9,6 +9,8 @@ package pvh
 const (
 	startMagic   = 0x336EC578
 	startSize    = 56
+	offCmdline   = 24
+	offMemmap    = 40
 	memmapEntry  = 24
 	memmapRAM    = 1
 	maxCmdline   = 4096
@@ -29,6 +31,7 @@ var (
 	// What inRAM and inText go by.
 	ramEnd             uintptr = ImageBase
 	textStart, textEnd uintptr
+	imageEnd           uintptr
 )
 
 // Capture copies the start-up structures and returns the end of the RAM that
@@ -42,14 +45,14 @@ func Capture() uint64 {
 		return 0
 	}
 	copyIn(startInfo[:], si)
-	cmdlineLen = copyString(cmdline[:], uintptr(load64(si+24)))
+	cmdlineLen = copyString(cmdline[:], uintptr(load64(si+offCmdline)))
 	entries := uintptr(load32(si + 48))
 	if load32(si+4) < 1 || entries > maxMemmap {
 		return 0
 	}
 	memmapLen = int(entries) * memmapEntry
-	copyIn(memmap[:memmapLen], uintptr(load64(si+40)))
-	end := lowRAM(uintptr(load64(si+40)), entries)
+	copyIn(memmap[:memmapLen], uintptr(load64(si+offMemmap)))
+	end := lowRAM(uintptr(load64(si+offMemmap)), entries)
 	ramEnd = uintptr(end)
 	return end
 }
@@ -92,12 +95,6 @@ func copyString(dst []byte, src uintptr) int {
 		dst[i] = c
 	}
 	return len(dst)
-}
-
-// StartInfo returns the copies that Capture made: hvm_start_info, the command
-// line without its final zero, and the memory map's entries.
-func StartInfo() (info, commandLine, memoryMap []byte) {
-	return startInfo[:], cmdline[:cmdlineLen], memmap[:memmapLen]
 }
 
 //go:nosplit
