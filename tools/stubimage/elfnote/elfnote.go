@@ -197,8 +197,8 @@ func slackEnd(image []byte, f *elf.File) uint64 {
 		}
 	}
 	for _, p := range f.Progs {
-		if p.Offset >= ehdrSize && p.Filesz > 0 && p.Type != elf.PT_PHDR {
-			end = min(end, p.Offset)
+		if p.Off >= ehdrSize && p.Filesz > 0 && p.Type != elf.PT_PHDR {
+			end = min(end, p.Off)
 		}
 	}
 	return end
@@ -232,8 +232,8 @@ func putPhdr(b []byte, off, addr uint64) {
 // loadAddress is where the byte at file offset off is loaded, or 0.
 func loadAddress(f *elf.File, off uint64) uint64 {
 	for _, p := range f.Progs {
-		if p.Type == elf.PT_LOAD && off >= p.Offset && off-p.Offset < p.Filesz {
-			return p.Paddr + off - p.Offset
+		if p.Type == elf.PT_LOAD && off >= p.Off && off-p.Off < p.Filesz {
+			return p.Paddr + off - p.Off
 		}
 	}
 	return 0
