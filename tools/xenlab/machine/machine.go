@@ -44,10 +44,15 @@ func (c *Config) ConsoleLog() string { return filepath.Join(c.Dir, "console.log"
 
 func (c *Config) qemuLog() string { return filepath.Join(c.Dir, "qemu.log") }
 
-// args builds QEMU's command line. SMAP, SMEP, PKU and five-level paging are
-// hidden: with them a PV dom0 dies at its first page fault under emulation.
+// emulatedCPU hides what the emulation gets wrong under Xen. With SMAP, SMEP, PKU or five-level
+// paging a PV dom0 dies at its first page fault. With XSAVE, and so AVX, the vector registers of
+// one domain are now and then seen by another.
+const emulatedCPU = "max,-smap,-smep,-pku,-la57,-xsave,-xsaveopt,-xsavec,-xsaves,-xgetbv1," +
+	"-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq"
+
+// args builds QEMU's command line.
 func (c *Config) args(control string) []string {
-	accel, cpu := "tcg,thread=multi", "max,-smap,-smep,-pku,-la57"
+	accel, cpu := "tcg,thread=multi", emulatedCPU
 	if c.KVM {
 		accel, cpu = "kvm", "host"
 	}

@@ -1,0 +1,340 @@
+package scenario
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"xenvtpm/tools/xenlab/debs"
+	"xenvtpm/tools/xenlab/machine"
+	"xenvtpm/tools/xenlab/report"
+)
+
+// Phase is one power-on of the machine: dom0 runs one job, then the power is cut.
+type Phase struct {
+	Name    string
+	Job     report.Job
+	Timeout time.Duration // from power-on
+	// OpenTPM leaves the platform's TPM to dom0's own driver at first, for
+	// jobs that measure something into it before Xen's domains use it.
+	OpenTPM bool
+}
+
+// Scenario is a list of phases on one machine, which keeps its disk and its TPM.
+type Scenario struct {
+	Name   string
+	About  string
+	Images map[string]string // name in dom0 -> file on the host
+	Guest  bool              // needs the Debian guest
+	TPM    machine.TPMVersion
+	Phases []Phase
+	Dir    string // log folder below build/lab; empty is Name
+}
+
+// Result is what a run has shown.
+type Result struct {
+	Scenario string          `json:"scenario"`
+	OK       bool            `json:"ok"`
+	Seconds  float64         `json:"seconds"`
+	Error    string          `json:"error,omitempty"`
+	Checks   []report.Record `json:"checks"`
+	Metrics  []report.Record `json:"metrics,omitempty"`
+	Logs     string          `json:"logs"`
+}
+
+// Options are the person's choices.
+type Options struct {
+	KVM     bool
+	Verbose bool              // show all consoles
+	Print   func(line string) // progress for a person
+}
+
+// diskMB is the size of dom0's persistent disk.
+const diskMB = 384
+
+// runner is the state of one run.
+type runner struct {
+	w       *Workshop
+	s       *Scenario
+	opt     Options
+	dir     string
+	sock    string
+	tpm     *machine.TPM
+	disk    string
+	res     Result
+	logs    map[string]*os.File
+	mu      sync.Mutex
+	started time.Time
+}
+
+// Run runs a scenario and returns what was proven. The error is not nil when the run as a whole
+// could not be done; a failed check makes Result.OK false.
+func (w *Workshop) Run(ctx context.Context, s *Scenario, opt Options) (Result, error) {
+	r := &runner{w: w, s: s, opt: opt, started: time.Now(), logs: make(map[string]*os.File)}
+	r.res = Result{Scenario: s.Name}
+	err := r.run(ctx)
+	r.res.Seconds = time.Since(r.started).Seconds()
+	r.res.OK = err == nil
+	for _, c := range r.res.Checks {
+		r.res.OK = r.res.OK && c.OK
+	}
+	if err == nil && len(r.res.Checks) == 0 {
+		r.res.OK, err = false, errors.New("the scenario ended without having checked anything")
+	}
+	if err != nil {
+		r.res.Error = err.Error()
+	}
+	return r.res, err
+}
+
+func (r *runner) run(ctx context.Context) error {
+	unlock, err := r.folders()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer os.RemoveAll(r.sock)
+	defer func() {
+		for _, f := range r.logs {
+			_ = f.Close() // a log of consoles; nothing depends on it
+		}
+	}()
+	if err := r.makeDisk(ctx); err != nil {
+		return err
+	}
+	if r.s.TPM != 0 {
+		state := filepath.Join(r.dir, "tpm")
+		r.tpm, err = machine.StartTPM(debs.LookPath("swtpm"), state, r.sock, r.dir, r.s.TPM)
+		if err != nil {
+			return err
+		}
+		defer r.tpm.Close()
+	}
+	for _, p := range r.s.Phases {
+		if err := r.phase(ctx, p); err != nil {
+			return fmt.Errorf("phase %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// folders makes an empty log folder that no other run uses.
+func (r *runner) folders() (unlock func(), err error) {
+	name := r.s.Dir
+	if name == "" {
+		name = r.s.Name
+	}
+	r.dir = filepath.Join(r.w.Build, "lab", name)
+	if err := os.MkdirAll(filepath.Dir(r.dir), 0o755); err != nil {
+		return nil, fmt.Errorf("xenlab: %w", err)
+	}
+	lock, err := os.OpenFile(r.dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("xenlab: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("xenlab: another run uses %s", r.dir), lock.Close())
+	}
+	if err = os.RemoveAll(r.dir); err == nil {
+		err = os.MkdirAll(r.dir, 0o755)
+	}
+	if err == nil {
+		r.sock, err = os.MkdirTemp("", "xenlab")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("xenlab: %w", err), lock.Close())
+	}
+	r.res.Logs = r.dir
+	return func() { _ = lock.Close() }, nil
+}
+
+// makeDisk makes the machine's persistent disk with an empty file system.
+func (r *runner) makeDisk(ctx context.Context) error {
+	r.disk = filepath.Join(r.dir, "disk.img")
+	f, err := os.Create(r.disk)
+	if err != nil {
+		return fmt.Errorf("xenlab: %w", err)
+	}
+	if err := errors.Join(f.Truncate(diskMB<<20), f.Close()); err != nil {
+		return fmt.Errorf("xenlab: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, debs.LookPath("mkfs.ext4"), "-q", "-F", r.disk).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("xenlab: mkfs.ext4: %w: %s", err, out)
+	}
+	return nil
+}
+
+// phase switches the machine on, follows the job to its end and cuts the power.
+func (r *runner) phase(ctx context.Context, p Phase) error {
+	dir := r.dir
+	if len(r.s.Phases) > 1 {
+		dir = filepath.Join(r.dir, p.Name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("xenlab: %w", err)
+		}
+	}
+	job, err := json.Marshal(p.Job)
+	if err != nil {
+		return fmt.Errorf("xenlab: %w", err)
+	}
+	initrd, err := r.w.dom0Initrd(dir, string(job), r.s.Images, r.s.Guest)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(initrd)
+	r.say("[%s] power on: Xen, dom0 with Linux %s", p.Name, r.w.Version)
+	conf := r.config(p, dir, initrd)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("the time limit of %v is over", p.Timeout))
+	defer cancel()
+	m, err := machine.Start(ctx, conf)
+	if err != nil {
+		return err
+	}
+	defer m.PowerCut()
+	return r.follow(ctx, m, p, conf)
+}
+
+func (r *runner) config(p Phase, dir, initrd string) machine.Config {
+	args := "console=hvc0 loglevel=5 oops=panic panic=1"
+	if !p.OpenTPM {
+		// dom0 would drive the manager's TPM, and Xen does not stop it.
+		args += " initcall_blacklist=init_tis"
+	}
+	return machine.Config{
+		QEMU: debs.LookPath("qemu-system-x86_64"), KVM: r.opt.KVM, MemoryMB: 2048,
+		Xen: r.w.Xen, XenArgs: "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M loglvl=all guest_loglvl=all",
+		Kernel: r.w.Kernel, KernelArgs: args, Initrd: initrd, Disk: r.disk, TPM: r.tpm,
+		Dir: dir, SockDir: r.sock,
+	}
+}
+
+// follow reads reports until the job is done, the time is over or the machine dies.
+func (r *runner) follow(ctx context.Context, m *machine.Machine, p Phase, conf machine.Config) error {
+	type end struct {
+		done report.Record
+		err  error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		done, err := report.Read(m.Control(), func(rec report.Record) { r.record(p, rec) })
+		ended <- end{done, err}
+	}()
+	var err error
+	select {
+	case e := <-ended:
+		if e.err == nil && e.done.OK {
+			return nil
+		}
+		if e.err == nil {
+			if r.failedCheck() && strings.HasSuffix(e.done.Text, "checks failed") {
+				return nil // the table says which
+			}
+			return fmt.Errorf("%s\nfull logs are in %s", e.done.Text, r.dir)
+		}
+		err = fmt.Errorf("the machine stopped before its job was done: %w", e.err)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	m.PowerCut()
+	return fmt.Errorf("%w\n%s", err, r.lastWords(conf))
+}
+
+func (r *runner) failedCheck() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.res.Checks {
+		if !c.OK {
+			return true
+		}
+	}
+	return false
+}
+
+// lastWords quotes the end of each log.
+func (r *runner) lastWords(conf machine.Config) string {
+	var b strings.Builder
+	logs := []string{conf.ConsoleLog()}
+	r.mu.Lock()
+	for _, f := range r.logs {
+		logs = append(logs, f.Name())
+	}
+	r.mu.Unlock()
+	for _, name := range logs {
+		fmt.Fprintf(&b, "last lines of %s:\n%s\n", name, machine.Tail(name, 12))
+	}
+	return b.String()
+}
+
+// record keeps and shows one report.
+func (r *runner) record(p Phase, rec report.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log(p, rec)
+	switch rec.Kind {
+	case report.Check:
+		rec.Source = p.Name
+		r.res.Checks = append(r.res.Checks, rec)
+		verdict := "ok  "
+		if !rec.OK {
+			verdict = "FAIL"
+		}
+		r.say("[%s] %s %s%s", p.Name, verdict, rec.Name, indent(rec.Text))
+	case report.Metric:
+		rec.Source = p.Name
+		r.res.Metrics = append(r.res.Metrics, rec)
+		r.say("[%s]      %s: %.4g %s", p.Name, rec.Name, rec.Value, rec.Unit)
+	case report.Log:
+		r.say("[%s] %s", p.Name, rec.Text)
+	case report.Console:
+		if r.opt.Verbose {
+			r.say("    %s| %s", rec.Source, rec.Text)
+		}
+	}
+}
+
+func indent(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "\n      " + strings.ReplaceAll(s, "\n", "\n      ")
+}
+
+// log appends a record to the log of its source.
+func (r *runner) log(p Phase, rec report.Record) {
+	name := "dom0"
+	if rec.Kind == report.Console {
+		name = "guest-" + rec.Source
+	}
+	f := r.logs[name]
+	if f == nil {
+		var err error
+		if f, err = os.Create(filepath.Join(r.dir, name+".log")); err != nil {
+			r.say("xenlab: %v", err)
+			return
+		}
+		r.logs[name] = f
+	}
+	if rec.Kind == report.Console {
+		fmt.Fprintf(f, "[%s %8.3f] %s\n", p.Name, rec.At, rec.Text)
+		return
+	}
+	line, err := json.Marshal(rec)
+	if err == nil {
+		fmt.Fprintf(f, "[%s] %s\n", p.Name, line)
+	}
+}
+
+func (r *runner) say(format string, a ...any) {
+	if r.opt.Print != nil {
+		r.opt.Print(fmt.Sprintf("%6.1f ", time.Since(r.started).Seconds()) + fmt.Sprintf(format, a...))
+	}
+}
