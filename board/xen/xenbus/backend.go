@@ -82,6 +82,7 @@ const (
 	Forget                       // backend: drop the record of the device
 	Publish                      // frontend: share, allocate, write the nodes; report the result
 	Unpublish                    // frontend: delete the nodes that Publish wrote
+	Check                        // frontend: read what the backend offers; report the result
 )
 
 // Timer names a delay; how long it is the driver decides.

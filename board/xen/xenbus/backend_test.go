@@ -18,7 +18,7 @@ func (a Action) String() string {
 	case SetTimer:
 		return "arm " + [...]string{"InitWait", "Retry", "Closed", "Grace", "Remove", "Close"}[a.Timer]
 	}
-	return [...]string{"SetState", "Connect", "Disconnect", "SetTimer", "Remove", "Forget", "Publish", "Unpublish"}[a.Kind]
+	return [...]string{"SetState", "Connect", "Disconnect", "SetTimer", "Remove", "Forget", "Publish", "Unpublish", "Check"}[a.Kind]
 }
 
 func actions(acts []Action) string {

@@ -39,13 +39,14 @@ const (
 	FrontBackendGone                         // the backend's state node is gone
 	FrontPublishOK                           // Publish succeeded
 	FrontPublishFailed                       // Publish failed
-	FrontReject                              // the backend lacks what we need
+	FrontAccept                              // Check found what we need
+	FrontReject                              // Check found that the backend lacks something
 	FrontClose                               // our owner wants to close
 	FrontTimer                               // the armed timer has run out
 )
 
 var frontEventNames = [...]string{
-	"Backend", "BackendGone", "PublishOK", "PublishFailed", "Reject", "Close", "Timer",
+	"Backend", "BackendGone", "PublishOK", "PublishFailed", "Accept", "Reject", "Close", "Timer",
 }
 
 func (k FrontEventKind) String() string {
@@ -68,9 +69,6 @@ type Frontend struct {
 	// NeedInitWait holds Publish back until the backend shows InitWait. Block
 	// backends want that: before, their device is not open yet.
 	NeedInitWait bool
-	// ConnectLater leaves SetState(Connected) to the driver, which first has to
-	// read what the backend wrote. It calls Accept.
-	ConnectLater bool
 
 	shared bool
 }
@@ -93,9 +91,14 @@ func (f *Frontend) Step(ev FrontEvent) []Action {
 			f.shared = false
 			return f.enter(FrontFailed, show(Closed))
 		}
+	case FrontAccept:
+		if f.Phase == FrontPublished {
+			return f.enter(FrontConnected, show(Connected))
+		}
 	case FrontReject:
-		if f.Phase == FrontPublished || f.Phase == FrontConnected {
-			return append(f.drop(), f.enter(FrontFailed, show(Closed))...)
+		if f.Phase == FrontPublished {
+			acts := append(f.drop(), Action{Kind: Unpublish})
+			return append(acts, f.enter(FrontFailed, show(Closed))...)
 		}
 	case FrontClose:
 		return f.close()
@@ -108,15 +111,6 @@ func (f *Frontend) Step(ev FrontEvent) []Action {
 		}
 	}
 	return nil
-}
-
-// Accept moves a published frontend to Connected, after the driver has checked
-// what the backend offers. It is for ConnectLater.
-func (f *Frontend) Accept() []Action {
-	if f.Phase != FrontPublished {
-		return nil
-	}
-	return f.enter(FrontConnected, show(Connected))
 }
 
 func (f *Frontend) enter(p FrontPhase, acts ...Action) []Action {
@@ -151,9 +145,7 @@ func (f *Frontend) backend(s State) []Action {
 	case FrontPublished:
 		switch s {
 		case Connected:
-			if !f.ConnectLater {
-				return f.Accept()
-			}
+			return []Action{{Kind: Check}}
 		case Closing, Closed:
 			return f.backendClosed()
 		}
@@ -208,6 +200,8 @@ func (f *Frontend) gone() []Action {
 		return append(acts, f.enter(FrontFinished, show(Initialising))...)
 	case FrontClosing2:
 		return f.enter(FrontFinished, show(Initialising))
+	case FrontFailed:
+		return f.enter(FrontIdle) // a new backend gets a new chance
 	}
 	return nil
 }

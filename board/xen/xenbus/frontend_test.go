@@ -38,7 +38,7 @@ func TestFrontendTable(t *testing.T) {
 	for _, need := range []bool{false, true} {
 		name := map[bool]string{false: "testdata/frontend-tpm.txt", true: "testdata/frontend-blk.txt"}[need]
 		var out strings.Builder
-		first := Frontend{NeedInitWait: need, ConnectLater: need}
+		first := Frontend{NeedInitWait: need}
 		seen := map[Frontend]bool{first: true}
 		list := []Frontend{first}
 		for i := 0; i < len(list); i++ {
@@ -54,10 +54,6 @@ func TestFrontendTable(t *testing.T) {
 					seen[f] = true
 					list = append(list, f)
 				}
-			}
-			if f := list[i]; f.ConnectLater && len(f.Accept()) > 0 && !seen[f] {
-				seen[f] = true
-				list = append(list, f)
 			}
 		}
 		golden(t, name, out.String())
@@ -91,7 +87,7 @@ func TestFrontendNamed(t *testing.T) {
 	ok := FrontEvent{Kind: FrontPublishOK}
 	gone := FrontEvent{Kind: FrontBackendGone}
 	cl := FrontEvent{Kind: FrontClose}
-	up := []FrontEvent{be(InitWait), ok, be(Connected)}
+	up := []FrontEvent{be(InitWait), ok, be(Connected), {Kind: FrontAccept}}
 	with := func(evs ...FrontEvent) []FrontEvent { return append(append([]FrontEvent{}, up...), evs...) }
 	tests := []struct {
 		name string
@@ -101,6 +97,7 @@ func TestFrontendNamed(t *testing.T) {
 	}{
 		{"publishes before the backend is up", []FrontEvent{be(Initialising)}, "Publish", FrontPublishing},
 		{"shows Initialised", []FrontEvent{be(InitWait), ok}, "show Initialised", FrontPublished},
+		{"backend connected: look at it", up[:3], "Check", FrontPublished},
 		{"connected", up, "show Connected", FrontConnected},
 		{"backend restarted", with(be(InitWait)), "Disconnect, Publish", FrontPublishing},
 		{"backend closes", with(be(Closing)), "Disconnect, Unpublish, show Closed", FrontClosed},
@@ -113,7 +110,7 @@ func TestFrontendNamed(t *testing.T) {
 		{"close, answered", with(cl, be(Closing)), "Disconnect, Unpublish, show Closed, arm Close", FrontClosing2},
 		{"close, finished", with(cl, be(Closing), be(InitWait)), "show Initialising", FrontFinished},
 		{"close, nobody answers", with(cl, FrontEvent{Kind: FrontTimer}, FrontEvent{Kind: FrontTimer}), "show Initialising", FrontFinished},
-		{"no protocol 2", []FrontEvent{be(InitWait), ok, {Kind: FrontReject}}, "Disconnect, show Closed", FrontFailed},
+		{"no protocol 2", []FrontEvent{be(InitWait), ok, {Kind: FrontReject}}, "Disconnect, Unpublish, show Closed", FrontFailed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

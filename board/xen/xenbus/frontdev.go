@@ -1,0 +1,332 @@
+package xenbus
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"xenvtpm/board/xen/abi"
+	"xenvtpm/board/xen/xenstore"
+)
+
+// A FrontDriver is what differs between frontends.
+type FrontDriver interface {
+	// Publish shares pages with the backend's domain, allocates an event
+	// channel and returns the nodes that tell the backend of them.
+	Publish(backend abi.DomID) (map[string]string, error)
+	// Check reads what a connected backend wrote in its directory, and makes
+	// the device usable. An error rejects the backend for good.
+	Check(r Reader, backendDir string) error
+	// Disconnect undoes Publish. The peer may still have pages mapped.
+	Disconnect()
+}
+
+// FrontConfig is what NewFrontDevice needs.
+type FrontConfig struct {
+	Store        *xenstore.Client
+	Driver       FrontDriver
+	Now          func() int64
+	Class        string        // directory of the devices' class, such as "device/vtpm"
+	ID           string        // which device; empty: the first one with a backend
+	NeedInitWait bool          // see Frontend
+	CloseWait    time.Duration // how long the backend may take for each step of a close
+	Logf         func(string, ...any)
+}
+
+// FrontDevice keeps a frontend's side of xenstore: it finds the device, follows
+// the backend's state and runs the Frontend machine. It never blocks longer
+// than a xenstore request.
+type FrontDevice struct {
+	cfg   FrontConfig
+	fe    Frontend
+	own   *xenstore.Watch
+	other *xenstore.Watch
+
+	dir     string // our directory; empty: none found yet
+	backend string // the backend's directory
+	domain  abi.DomID
+	nodes   []string // published
+
+	dirtyOwn, dirtyOther bool
+	timer                int64 // 0: not armed
+	again                int64 // when to retry after a failed request; 0: not
+	polling              bool
+	err                  error // why the last attempt failed
+}
+
+// retryAfter is how long a failed xenstore request rests.
+const retryAfter = int64(time.Second)
+
+// NewFrontDevice registers the watch for the class. Poll does the rest.
+func NewFrontDevice(cfg FrontConfig) (*FrontDevice, error) {
+	if cfg.Logf == nil {
+		cfg.Logf = func(string, ...any) {}
+	}
+	d := &FrontDevice{cfg: cfg, fe: Frontend{NeedInitWait: cfg.NeedInitWait}, dirtyOwn: true}
+	var err error
+	d.own, err = cfg.Store.Watch(cfg.Class, func(string) { d.dirtyOwn = true })
+	if err != nil {
+		return nil, fmt.Errorf("xenbus: watching %s: %w", cfg.Class, err)
+	}
+	return d, nil
+}
+
+// Phase is where the device stands.
+func (d *FrontDevice) Phase() FrontPhase { return d.fe.Phase }
+
+// Backend is the backend's domain, valid from FrontPublished on.
+func (d *FrontDevice) Backend() abi.DomID { return d.domain }
+
+// Err is why the device is not connected, for messages.
+func (d *FrontDevice) Err() error {
+	if d.err == nil && d.dir == "" {
+		return fmt.Errorf("no device with a backend in %s", d.cfg.Class)
+	}
+	return d.err
+}
+
+// Deadline is when Poll has something to do without an event.
+func (d *FrontDevice) Deadline() int64 {
+	at := int64(1<<63 - 1)
+	for _, t := range []int64{d.timer, d.again} {
+		if t > 0 {
+			at = min(at, t)
+		}
+	}
+	return at
+}
+
+// Poll looks at what has changed. A Poll inside a Poll does nothing.
+func (d *FrontDevice) Poll() {
+	if d.polling || d.fe.Phase == FrontFinished {
+		return
+	}
+	d.polling = true
+	defer func() { d.polling = false }()
+	now := d.cfg.Now()
+	if d.again > 0 && now >= d.again {
+		d.again, d.dirtyOwn, d.dirtyOther = 0, true, true
+	}
+	if d.timer > 0 && now >= d.timer {
+		d.timer = 0
+		d.apply(FrontEvent{Kind: FrontTimer})
+	}
+	if d.dirtyOwn {
+		d.dirtyOwn = false
+		d.report("looking for the device", d.locate())
+	}
+	if d.dirtyOther && d.dir != "" {
+		d.dirtyOther = false
+		d.report("reading the backend's state", d.follow())
+	}
+}
+
+func (d *FrontDevice) report(what string, err error) {
+	if err == nil {
+		return
+	}
+	d.err = fmt.Errorf("%s: %w", what, err)
+	d.cfg.Logf("xenbus: %s: %v", d.cfg.Class, d.err)
+	d.again = d.cfg.Now() + retryAfter
+}
+
+// locate finds our device and its backend, or finds that they have moved.
+func (d *FrontDevice) locate() error {
+	if d.dir != "" {
+		path, err := d.cfg.Store.Read(d.dir + "/backend")
+		if err == nil && path == d.backend {
+			return nil
+		}
+		if err != nil && !errors.Is(err, xenstore.ErrNotExist) {
+			return err
+		}
+		// The toolstack took the device away, or gave it another backend.
+		d.apply(FrontEvent{Kind: FrontBackendGone})
+		d.leave()
+	}
+	ids, err := d.candidates()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		found, err := d.take(d.cfg.Class + "/" + id)
+		if found || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// candidates lists the devices of the class, lowest number first.
+func (d *FrontDevice) candidates() ([]string, error) {
+	if d.cfg.ID != "" {
+		return []string{d.cfg.ID}, nil
+	}
+	names, err := d.cfg.Store.Directory(d.cfg.Class)
+	if errors.Is(err, xenstore.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { _, err := ParseUint(n, 1<<32-1); return err != nil })
+	slices.SortFunc(names, func(a, b string) int {
+		x, _ := strconv.ParseUint(a, 10, 64) // checked above
+		y, _ := strconv.ParseUint(b, 10, 64)
+		return int(int64(x) - int64(y))
+	})
+	return names, nil
+}
+
+// take makes dir our device if its backend exists.
+func (d *FrontDevice) take(dir string) (bool, error) {
+	backend, err := d.cfg.Store.Read(dir + "/backend")
+	if errors.Is(err, xenstore.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	domain, err := ReadDomID(d.cfg.Store, dir+"/backend-id")
+	if err != nil {
+		return false, err
+	}
+	if _, err := ReadState(d.cfg.Store, backend); errors.Is(err, ErrGone) {
+		d.err = fmt.Errorf("%s: its backend %s does not exist", dir, backend)
+		d.again = d.cfg.Now() + retryAfter // nothing of ours changes when it appears
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	d.other, err = d.cfg.Store.Watch(backend+"/state", func(string) { d.dirtyOther = true })
+	if err != nil {
+		return false, err
+	}
+	d.dir, d.backend, d.domain, d.dirtyOther = dir, backend, domain, true
+	return true, nil
+}
+
+func (d *FrontDevice) leave() {
+	if d.other != nil {
+		if err := d.other.Close(); err != nil {
+			d.cfg.Logf("xenbus: %s: %v", d.dir, err)
+		}
+	}
+	d.other, d.dir, d.backend = nil, "", ""
+}
+
+// follow reads the backend's state and takes a step.
+func (d *FrontDevice) follow() error {
+	s, err := ReadState(d.cfg.Store, d.backend)
+	if errors.Is(err, ErrGone) {
+		d.apply(FrontEvent{Kind: FrontBackendGone})
+		d.leave()
+		d.again = d.cfg.Now() + retryAfter
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.apply(FrontEvent{Kind: FrontBackend, Backend: s})
+	return nil
+}
+
+// apply takes a step and does what it asks for, including the steps that
+// follow from results.
+func (d *FrontDevice) apply(ev FrontEvent) {
+	for next := &ev; next != nil; {
+		before := d.fe.Phase
+		acts := d.fe.Step(*next)
+		next = nil
+		for _, a := range acts {
+			if result := d.do(a); result != nil {
+				next = result
+			}
+		}
+		if before != d.fe.Phase {
+			d.cfg.Logf("xenbus: %s: %v -> %v", d.dir, before, d.fe.Phase)
+		}
+	}
+}
+
+// do carries out one action and returns the event that reports its result.
+func (d *FrontDevice) do(a Action) *FrontEvent {
+	switch a.Kind {
+	case SetState:
+		if err := SwitchState(d.cfg.Store, d.dir, a.State); err != nil && !errors.Is(err, ErrGone) {
+			d.report("showing our state", err)
+		}
+	case SetTimer:
+		d.timer = d.cfg.Now() + int64(d.cfg.CloseWait)
+	case Disconnect:
+		d.cfg.Driver.Disconnect()
+	case Unpublish:
+		for _, n := range d.nodes {
+			// The directory may be gone; then so are the nodes.
+			_ = d.cfg.Store.Rm(d.dir + "/" + n)
+		}
+		d.nodes = nil
+	case Publish:
+		if err := d.publish(); err != nil {
+			d.err = err
+			d.cfg.Logf("xenbus: %s: %v", d.dir, err)
+			return &FrontEvent{Kind: FrontPublishFailed}
+		}
+		d.dirtyOther = true // it may have got further meanwhile
+		return &FrontEvent{Kind: FrontPublishOK}
+	case Check:
+		if err := d.cfg.Driver.Check(d.cfg.Store, d.backend); err != nil {
+			d.err = fmt.Errorf("%s: backend in domain %d: %w", d.dir, d.domain, err)
+			d.cfg.Logf("xenbus: %v", d.err)
+			return &FrontEvent{Kind: FrontReject}
+		}
+		d.err = nil
+		return &FrontEvent{Kind: FrontAccept}
+	}
+	return nil
+}
+
+// publish writes what the driver wants the backend to know, all at once.
+func (d *FrontDevice) publish() error {
+	nodes, err := d.cfg.Driver.Publish(d.domain)
+	if err != nil {
+		return fmt.Errorf("sharing with domain %d: %w", d.domain, err)
+	}
+	d.nodes = d.nodes[:0]
+	for n := range nodes {
+		d.nodes = append(d.nodes, n)
+	}
+	slices.Sort(d.nodes)
+	err = d.cfg.Store.Transaction(func(tx *xenstore.Tx) error {
+		if _, err := ReadState(tx, d.dir); err != nil {
+			return err
+		}
+		for _, n := range d.nodes {
+			if err := tx.Write(d.dir+"/"+n, nodes[n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		d.cfg.Driver.Disconnect()
+		return fmt.Errorf("publishing %s: %w", strings.Join(d.nodes, ", "), err)
+	}
+	return nil
+}
+
+// StartClose begins an orderly close; Poll carries it on until Phase is
+// FrontFinished.
+func (d *FrontDevice) StartClose() { d.apply(FrontEvent{Kind: FrontClose}) }
+
+// Release ends the watches. The device is of no use afterwards.
+func (d *FrontDevice) Release() {
+	d.fe.Phase = FrontFinished
+	d.leave()
+	if err := d.own.Close(); err != nil {
+		d.cfg.Logf("xenbus: %s: %v", d.cfg.Class, err)
+	}
+}
