@@ -151,3 +151,16 @@ func (b *Backend) write(rsp []byte) {
 		b.page.Store8(offState, uint8(Idle))
 	}
 }
+
+// Abandon is for a backend that lets go of the page: a command that stands
+// there, taken or not, ends as cancelled. It reports whether there was one; the
+// caller then notifies the peer.
+func (b *Backend) Abandon() bool {
+	b.open = false
+	h := fetch(b.page)
+	if h == lost || h.state != Submit && h.state != Cancel {
+		return false
+	}
+	b.page.Store8(offState, uint8(Idle))
+	return true
+}
