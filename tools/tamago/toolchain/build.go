@@ -26,12 +26,12 @@ var probe = []string{"runtime", "os", "os/signal", "os/exec", "net", "time", "cr
 
 // build makes a whole toolchain in dir.
 func build(ctx context.Context, dir string, in *Inputs, logf func(string, ...any)) error {
-	logf("toolchain: making %s from %s (one to three minutes, once)", in.Version(), in.goroot)
-	if err := copySDK(ctx, in.goroot, dir); err != nil {
-		return fmt.Errorf("toolchain: copy of %s: %w", in.goroot, err)
+	logf("toolchain: making %s from %s (one to three minutes, once)", in.Version(), in.project.GOROOT)
+	if err := copySDK(ctx, in.project.GOROOT, dir); err != nil {
+		return fmt.Errorf("toolchain: copy of %s: %w", in.project.GOROOT, err)
 	}
 	logf("toolchain: adding GOOS=tamago")
-	if err := port.Apply(dir, in.goosDir, in.Version()); err != nil {
+	if err := port.Apply(dir, in.project.goosDir(), in.Version()); err != nil {
 		return err
 	}
 	logf("toolchain: rebuilding %s", strings.Join(rebuilt, ", "))
@@ -58,7 +58,7 @@ func buildTools(ctx context.Context, dir string, in *Inputs) error {
 		return err
 	}
 	args := append([]string{"build", "-trimpath", "-o", out + "/"}, rebuilt...)
-	cmd := exec.CommandContext(ctx, filepath.Join(in.goroot, "bin", "go"), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(in.project.GOROOT, "bin", "go"), args...)
 	// Nothing of the caller's setup may get into the tools.
 	cmd.Env = append(clean(os.Environ(), "GOFLAGS", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GODEBUG", "GOFIPS140", "GOTOOLDIR"),
 		"GOROOT="+dir, "GOTOOLCHAIN=local", "GOWORK=off", "CGO_ENABLED=0")

@@ -28,10 +28,20 @@ type Inputs struct {
 	Port          string `json:"portSHA256"`    // of package port
 	Host          string `json:"host"`          // where the tools run, GOOS/GOARCH
 
-	goroot  string // the SDK
-	goosDir string // the contract's goos package
-	module  string // root of the main module
+	project *Project
 }
+
+// Project is where the parts of a build are.
+type Project struct {
+	GOROOT        string // the installed SDK
+	GoVersion     string // its version
+	Root          string // folder of the main module
+	Path          string // path of the main module
+	TamagoVersion string // of the module with the contract
+	TamagoDir     string // where that module is
+}
+
+func (p *Project) goosDir() string { return filepath.Join(p.TamagoDir, "goos") }
 
 // Hash covers what decides the images' bytes: not the host.
 func (in *Inputs) Hash() string {
@@ -50,8 +60,24 @@ func (in *Inputs) Name() string {
 	return in.Version() + "-" + strings.ReplaceAll(in.Host, "/", "-")
 }
 
-// collect looks at the installed SDK and at the main module around dir.
+// collect names everything that a toolchain for the project around dir is made
+// from.
 func collect(ctx context.Context, dir string) (*Inputs, error) {
+	p, err := LookUp(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRelease(p.GoVersion); err != nil {
+		return nil, err
+	}
+	in := &Inputs{GoVersion: p.GoVersion, TamagoVersion: p.TamagoVersion, Port: port.Hash(),
+		Host: runtime.GOOS + "/" + runtime.GOARCH, project: p}
+	in.Goos, err = hashDir(p.goosDir())
+	return in, err
+}
+
+// LookUp asks the installed go command about the main module around dir.
+func LookUp(ctx context.Context, dir string) (*Project, error) {
 	run := func(args ...string) ([]byte, error) {
 		cmd := exec.CommandContext(ctx, "go", args...)
 		cmd.Dir = dir
@@ -75,15 +101,8 @@ func collect(ctx context.Context, dir string) (*Inputs, error) {
 	if env.GOMOD == "" || env.GOMOD == os.DevNull {
 		return nil, fmt.Errorf("toolchain: not inside a Go module: run it in the project's tree")
 	}
-	if err := checkRelease(env.GOVERSION); err != nil {
-		return nil, err
-	}
-	in := &Inputs{GoVersion: env.GOVERSION, Port: port.Hash(), Host: runtime.GOOS + "/" + runtime.GOARCH,
-		goroot: env.GOROOT, module: filepath.Dir(env.GOMOD)}
-	if err := in.addModule(run); err != nil {
-		return nil, err
-	}
-	return in, nil
+	p := &Project{GOROOT: env.GOROOT, GoVersion: env.GOVERSION, Root: filepath.Dir(env.GOMOD)}
+	return p, p.addModules(run)
 }
 
 func checkRelease(version string) error {
@@ -94,23 +113,33 @@ func checkRelease(version string) error {
 		"install %s or name a TamaGo go command with TAMAGO", goRelease, version, goRelease)
 }
 
-// addModule finds the contract's goos package in the module cache.
-func (in *Inputs) addModule(run func(...string) ([]byte, error)) error {
-	if _, err := run("mod", "download", Module); err != nil {
-		return err
+// addModules finds the main module and the one with the contract, which is
+// downloaded where it is not in the module cache.
+func (p *Project) addModules(run func(...string) ([]byte, error)) error {
+	list := func(module ...string) ([]string, error) {
+		b, err := run(append([]string{"list", "-m", "-f", "{{.Path}}\n{{.Version}}\n{{.Dir}}\n"}, module...)...)
+		return strings.Split(string(b)+"\n\n\n", "\n"), err
 	}
-	b, err := run("list", "-m", "-f", "{{.Version}}\n{{.Dir}}", Module)
+	got, err := list()
 	if err != nil {
 		return err
 	}
-	version, dir, _ := strings.Cut(string(b), "\n")
-	if dir == "" {
-		return fmt.Errorf("toolchain: module %s %s is not in the module cache: run go mod download", Module, version)
+	p.Path = got[0]
+	if got, err = list(Module); err != nil {
+		return err
 	}
-	in.TamagoVersion = version
-	in.goosDir = filepath.Join(dir, "goos")
-	in.Goos, err = hashDir(in.goosDir)
-	return err
+	if got[2] == "" {
+		if _, err := run("mod", "download", Module); err != nil {
+			return err
+		}
+		if got, err = list(Module); err != nil {
+			return err
+		}
+	}
+	if p.TamagoVersion, p.TamagoDir = got[1], got[2]; p.TamagoDir == "" {
+		return fmt.Errorf("toolchain: module %s %s is not in the module cache: run go mod download", Module, p.TamagoVersion)
+	}
+	return nil
 }
 
 // hashDir hashes the names and contents of a folder's files.

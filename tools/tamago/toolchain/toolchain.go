@@ -61,7 +61,7 @@ func Find(ctx context.Context, cfg Config) (*Toolchain, error) {
 	}
 	cache := cfg.Cache
 	if cache == "" {
-		if cache, err = CacheDir(in.module); err != nil {
+		if cache, err = CacheDir(in.project.Root); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +100,7 @@ func named(ctx context.Context, name string) (*Toolchain, error) {
 		return nil, err
 	}
 	t := &Toolchain{Go: path}
-	if _, err := output(t.Command(ctx, "list", "runtime")); err != nil {
+	if _, err := output(t.Command(ctx, "list", "runtime/goos")); err != nil {
 		return nil, fmt.Errorf("TAMAGO=%s does not know GOOS=tamago GOARCH=amd64: %w", name, err)
 	}
 	b, err := output(t.Command(ctx, "env", "GOVERSION"))

@@ -20,11 +20,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/big"
 	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/goos"
 	"sync"
 	"time"
 
@@ -44,6 +46,9 @@ func main() {
 		os.Exit(3)
 	case "oom":
 		hog()
+	case "deadlock":
+		goos.Idle = idleForGood
+		select {}
 	case "nil":
 		var p *[4]int
 		fmt.Println(p[mustInt(2)])
@@ -53,7 +58,7 @@ func main() {
 		run  func()
 	}{
 		{"goroutines", goroutines}, {"timers", timers}, {"gc", gc}, {"crypto", crypt},
-		{"bignum", bignum}, {"tpm", tpm}, {"system", system}, {"recover", recovers},
+		{"idle", idle}, {"bignum", bignum}, {"tpm", tpm}, {"system", system}, {"recover", recovers},
 	} {
 		t.run()
 		fmt.Println("ok", t.name)
@@ -221,6 +226,32 @@ func crypt() {
 	rand.Read(a)
 	rand.Read(b)
 	check(!bytes.Equal(a, b), "random numbers repeat")
+}
+
+// idleForGood ends the process when the runtime says that nothing will ever
+// happen by itself.
+func idleForGood(until int64) {
+	if until == math.MaxInt64 {
+		print("idle for good\n")
+		goos.Exit(7)
+	}
+}
+
+var idleCalls, idleUntil int64
+
+// idle checks that the hook is called with the next deadline and that the
+// scheduler looks again after it.
+func idle() {
+	goos.Idle = func(until int64) { // on the system stack: no allocation
+		idleCalls++
+		idleUntil = until
+	}
+	start := goos.Nanotime()
+	time.Sleep(10 * time.Millisecond)
+	end := goos.Nanotime()
+	goos.Idle = nil
+	check(idleCalls > 0, "the idle hook is not called")
+	check(idleUntil >= start+10e6 && idleUntil <= end, "the idle hook gets another deadline")
 }
 
 func bignum() {
