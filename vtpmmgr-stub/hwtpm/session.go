@@ -1,0 +1,126 @@
+package hwtpm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// primary is the storage primary, loaded.
+type primary struct {
+	handle tpm2.TPMHandle
+	name   tpm2.TPM2BName
+	public tpm2.TPMTPublic
+}
+
+func (p *primary) named(auth tpm2.Session) tpm2.AuthHandle {
+	return tpm2.AuthHandle{Handle: p.handle, Name: p.name, Auth: auth}
+}
+
+// withPrimary derives the storage primary (the TCG reference template of an ECC
+// P-256 storage key, so that it is the same key at each start), lends it to f
+// and unloads it. Errors: ErrOwned beside those of f.
+func (t *TPM) withPrimary(f func(*primary) error) error {
+	rsp, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: t.ownerSession()},
+		InPublic:      tpm2.New2B(tpm2.ECCSRKTemplate),
+	}.Execute(t.t)
+	if err != nil {
+		return t.ownerError("create storage primary", err)
+	}
+	defer t.flush(rsp.ObjectHandle)
+	pub, err := rsp.OutPublic.Contents()
+	if err != nil {
+		return fmt.Errorf("%w: storage primary: %v", ErrMalformed, err)
+	}
+	name, err := tpm2.ObjectName(pub)
+	if err != nil {
+		return fmt.Errorf("%w: storage primary: %v", ErrMalformed, err)
+	}
+	return f(&primary{handle: rsp.ObjectHandle, name: *name, public: *pub})
+}
+
+func (t *TPM) flush(h tpm2.TPMHandle) {
+	if _, err := (tpm2.FlushContext{FlushHandle: h}).Execute(t.t); err != nil {
+		t.c.Logf("hardware TPM: flushing handle 0x%08x: %v", uint32(h), err)
+	}
+}
+
+// ownerSession authorises with the owner's value: an HMAC session, so that the
+// value does not cross the bus. go-tpm v0.9.8 cuts a value off at its first zero
+// byte when it computes the HMAC, so a value with one goes as a password.
+func (t *TPM) ownerSession() tpm2.Session { return authSession(t.auth) }
+
+func authSession(auth []byte) tpm2.Session {
+	if len(auth) == 0 || bytes.IndexByte(auth, 0) >= 0 {
+		return tpm2.PasswordAuth(auth)
+	}
+	return tpm2.HMAC(tpm2.TPMAlgSHA256, 16, tpm2.Auth(auth))
+}
+
+func (t *TPM) ownerError(what string, err error) error {
+	if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
+		return fmt.Errorf("%s: %w", what, ErrOwned)
+	}
+	return classify(what, err)
+}
+
+// salted options: the session key depends on a salt that only the primary can
+// decrypt, and the first parameter is encrypted in the given direction.
+func salted(p *primary, in bool) []tpm2.AuthOption {
+	dir := tpm2.EncryptOut
+	if in {
+		dir = tpm2.EncryptIn
+	}
+	return []tpm2.AuthOption{tpm2.Salted(p.handle, p.public), tpm2.AESEncryption(128, dir)}
+}
+
+// Identity names the TPM by its storage primary, which a Clear changes, and by
+// its endorsement primary, which it does not.
+type Identity struct {
+	SRK []byte // Name of the storage primary
+	EK  []byte // Name of the ECC P-256 endorsement primary, empty if it cannot be made
+}
+
+// Identity derives both primaries.
+func (t *TPM) Identity() (id Identity, err error) {
+	defer guard(&err)
+	err = t.withPrimary(func(p *primary) error {
+		id.SRK = bytes.Clone(p.name.Buffer)
+		return nil
+	})
+	if err != nil {
+		return id, err
+	}
+	id.EK, err = t.ekName()
+	if err != nil {
+		t.c.Logf("hardware TPM: no endorsement primary (%v); a replaced TPM will be reported as a cleared one", err)
+	}
+	return id, nil
+}
+
+func (t *TPM) ekName() ([]byte, error) {
+	rsp, err := tpm2.CreatePrimary{
+		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
+		InPublic:      tpm2.New2B(tpm2.ECCEKTemplate),
+	}.Execute(t.t)
+	if err != nil {
+		return nil, err
+	}
+	defer t.flush(rsp.ObjectHandle)
+	return bytes.Clone(rsp.Name.Buffer), nil
+}
+
+// judge tells a cleared TPM from another one.
+func (id Identity) judge(now Identity) error {
+	switch {
+	case bytes.Equal(id.SRK, now.SRK):
+		return nil
+	case len(id.EK) > 0 && len(now.EK) > 0 && !bytes.Equal(id.EK, now.EK):
+		return ErrReplaced
+	default:
+		return ErrCleared
+	}
+}
