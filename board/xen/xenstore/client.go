@@ -114,7 +114,11 @@ func (c *Client) request(op, path string, typ, tx uint32, payload []byte) ([]byt
 	c.waiting[id] = answer
 	defer delete(c.waiting, id) // a late answer finds nobody and is dropped
 	c.out = Packet{Type: typ, ReqID: id, TxID: tx, Payload: payload}.Append(c.out)
-	if err := c.await(answer); err != nil {
+	err := c.await(answer)
+	if c.Pending() {
+		c.cfg.Transport.Rearm() // events came with the answer; Dispatch must be called
+	}
+	if err != nil {
 		return nil, fmt.Errorf("xenstore: %s %s: %w", op, path, err)
 	}
 	switch answer.reply.Type {
