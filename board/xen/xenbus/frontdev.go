@@ -28,12 +28,19 @@ type FrontDriver interface {
 type FrontConfig struct {
 	Store        *xenstore.Client
 	Driver       FrontDriver
-	Now          func() int64
+	Clock        Clock
 	Class        string        // directory of the devices' class, such as "device/vtpm"
 	ID           string        // which device; empty: the first one with a backend
 	NeedInitWait bool          // see Frontend
 	CloseWait    time.Duration // how long the backend may take for each step of a close
+	Idle         func()        // called by Wait; may be nil
 	Logf         func(string, ...any)
+}
+
+// Clock is what a FrontDevice needs of evtchn.Channels.
+type Clock interface {
+	Now() int64
+	Wait(deadline int64)
 }
 
 // FrontDevice keeps a frontend's side of xenstore: it finds the device, follows
@@ -64,6 +71,9 @@ const retryAfter = int64(time.Second)
 func NewFrontDevice(cfg FrontConfig) (*FrontDevice, error) {
 	if cfg.Logf == nil {
 		cfg.Logf = func(string, ...any) {}
+	}
+	if cfg.Idle == nil {
+		cfg.Idle = func() {}
 	}
 	d := &FrontDevice{cfg: cfg, fe: Frontend{NeedInitWait: cfg.NeedInitWait}, dirtyOwn: true}
 	var err error
@@ -106,7 +116,7 @@ func (d *FrontDevice) Poll() {
 	}
 	d.polling = true
 	defer func() { d.polling = false }()
-	now := d.cfg.Now()
+	now := d.cfg.Clock.Now()
 	if d.again > 0 && now >= d.again {
 		d.again, d.dirtyOwn, d.dirtyOther = 0, true, true
 	}
@@ -124,13 +134,29 @@ func (d *FrontDevice) Poll() {
 	}
 }
 
+// Wait is one turn of a driver's waiting: it dispatches watch events, polls,
+// runs Idle, and blocks until an event or the deadline. The driver must have
+// cleared its own port's event before its last look at its pages.
+func (d *FrontDevice) Wait(deadline int64) {
+	if err := d.cfg.Store.Dispatch(); err != nil {
+		// xenstore is lost for good, but the rings still work.
+		deadline = min(deadline, d.cfg.Clock.Now()+int64(100*time.Millisecond))
+	}
+	d.Poll()
+	d.cfg.Idle()
+	if d.dirtyOwn || d.dirtyOther || d.cfg.Store.Pending() {
+		return
+	}
+	d.cfg.Clock.Wait(min(deadline, d.Deadline()))
+}
+
 func (d *FrontDevice) report(what string, err error) {
 	if err == nil {
 		return
 	}
 	d.err = fmt.Errorf("%s: %w", what, err)
 	d.cfg.Logf("xenbus: %s: %v", d.cfg.Class, d.err)
-	d.again = d.cfg.Now() + retryAfter
+	d.again = d.cfg.Clock.Now() + retryAfter
 }
 
 // locate finds our device and its backend, or finds that they have moved.
@@ -196,7 +222,7 @@ func (d *FrontDevice) take(dir string) (bool, error) {
 	}
 	if _, err := ReadState(d.cfg.Store, backend); errors.Is(err, ErrGone) {
 		d.err = fmt.Errorf("%s: its backend %s does not exist", dir, backend)
-		d.again = d.cfg.Now() + retryAfter // nothing of ours changes when it appears
+		d.again = d.cfg.Clock.Now() + retryAfter // nothing of ours changes when it appears
 		return false, nil
 	} else if err != nil {
 		return false, err
@@ -224,7 +250,7 @@ func (d *FrontDevice) follow() error {
 	if errors.Is(err, ErrGone) {
 		d.apply(FrontEvent{Kind: FrontBackendGone})
 		d.leave()
-		d.again = d.cfg.Now() + retryAfter
+		d.again = d.cfg.Clock.Now() + retryAfter
 		return nil
 	}
 	if err != nil {
@@ -260,7 +286,7 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 			d.report("showing our state", err)
 		}
 	case SetTimer:
-		d.timer = d.cfg.Now() + int64(d.cfg.CloseWait)
+		d.timer = d.cfg.Clock.Now() + int64(d.cfg.CloseWait)
 	case Disconnect:
 		d.cfg.Driver.Disconnect()
 	case Unpublish:

@@ -1,0 +1,328 @@
+// Package blkfront is the frontend of Xen's block device: it reads, writes and
+// flushes the disk that the toolstack has given this domain.
+//
+// Source: xen/include/public/io/blkif.h. One request of up to eleven pages is
+// in flight at a time, through bounce pages that are granted once. A backend
+// that can neither flush nor order writes is refused: nothing on such a disk
+// would ever be known to be durable.
+//
+// Deliberately missing: persistent and indirect grants, multi-page rings,
+// several queues, discard.
+//
+// Threat model: the backend can refuse, delay, lose or falsify data, which the
+// users of the disk have to detect, but it can't harm us: every wait has a
+// limit, an answer that was not asked for ends the connection, and sizes are
+// checked.
+package blkfront
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"xenvtpm/board/xen/abi"
+	"xenvtpm/board/xen/evtchn"
+	"xenvtpm/board/xen/gnttab"
+	"xenvtpm/board/xen/ring"
+	"xenvtpm/board/xen/shm"
+	"xenvtpm/board/xen/xenbus"
+	"xenvtpm/board/xen/xenstore"
+)
+
+// Errors. After ErrBroken and ErrDisconnected it is not known whether a write
+// took effect.
+var (
+	ErrNotConnected = errors.New("blkfront: no connection to the disk's backend")
+	ErrDisconnected = errors.New("blkfront: the backend went away during the request")
+	ErrBroken       = errors.New("blkfront: the backend broke the protocol or did not answer; the disk is out of use")
+	ErrIO           = errors.New("blkfront: the backend reports an error")
+	ErrNoFlush      = errors.New("blkfront: the backend can neither flush nor order writes")
+	ErrReadOnly     = errors.New("blkfront: the disk is read-only")
+	ErrRange        = errors.New("blkfront: not whole sectors of the disk")
+	ErrBusy         = errors.New("blkfront: a request is running")
+	ErrClosed       = errors.New("blkfront: closed")
+)
+
+// SectorSize is the unit of offsets and lengths, whatever the device's own is.
+const SectorSize = abi.BlkifSectorSize
+
+// segments is how many bounce pages there are: one request's worth.
+const segments = abi.BLKIF_MAX_SEGMENTS_PER_REQUEST
+
+// maxSectors is more than any disk has, and keeps byte offsets in an int64.
+const maxSectors = 1 << 50
+
+// Config is what Open needs.
+type Config struct {
+	Store    *xenstore.Client
+	Channels evtchn.Channels
+	Grants   gnttab.Grants
+	Class    string               // default "device/vbd"
+	ID       string               // the device; default: the first one with a backend
+	Idle     func()               // called while we wait; may be nil
+	Logf     func(string, ...any) // may be nil
+
+	ConnectWait time.Duration // how long to wait for a backend; default 30 s
+	RequestWait time.Duration // how long a request may take; default 60 s
+	CloseWait   time.Duration // how long the backend may take for each step of Close; default 2 s
+	Retries     int           // of a read or write that failed; default 2, negative: none
+}
+
+func (c *Config) fill() error {
+	if c.Store == nil || c.Channels == nil || c.Grants == nil {
+		return fmt.Errorf("blkfront: bad Config: Store, Channels and Grants are needed")
+	}
+	if c.Class == "" {
+		c.Class = "device/vbd"
+	}
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	for _, d := range []struct {
+		at  *time.Duration
+		def time.Duration
+	}{{&c.ConnectWait, 30 * time.Second}, {&c.RequestWait, 60 * time.Second}, {&c.CloseWait, 2 * time.Second}} {
+		if *d.at <= 0 {
+			*d.at = d.def
+		}
+	}
+	if c.Retries == 0 {
+		c.Retries = 2
+	}
+	return nil
+}
+
+// Disk is a disk. One goroutine uses it at a time; Poll may be called from Idle.
+type Disk struct {
+	cfg  Config
+	dev  *xenbus.FrontDevice
+	link *link // nil: nothing shared
+
+	shape  shape // of the first connection; a later one must not differ
+	lastID uint64
+	broken error // sticky: the ring's contents are not known any more
+	dirty  bool  // written since the last good Flush
+	lost   bool  // the connection was lost while dirty
+	busy   bool
+	closed bool
+}
+
+// shape is what a backend says of the disk.
+type shape struct {
+	size     int64 // bytes, a multiple of sector
+	sector   int64 // the device's own unit of writing, in bytes
+	readOnly bool
+	flush    uint8 // operation that makes earlier writes durable
+}
+
+// link is what is shared with one backend.
+type link struct {
+	ringRef gnttab.Ref
+	port    evtchn.Port
+	ring    *ring.Front
+	refs    []gnttab.Ref
+	pages   []*shm.Page
+	up      bool
+}
+
+// Open connects. When no backend answers within ConnectWait, or when it cannot
+// flush, it fails and says why.
+func Open(cfg Config) (*Disk, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	d := &Disk{cfg: cfg}
+	var err error
+	d.dev, err = xenbus.NewFrontDevice(xenbus.FrontConfig{
+		Store: cfg.Store, Driver: driver{d}, Clock: cfg.Channels, Class: cfg.Class, ID: cfg.ID,
+		NeedInitWait: true, CloseWait: cfg.CloseWait, Idle: cfg.Idle, Logf: cfg.Logf,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.connect(); err != nil {
+		d.shut()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Size is the disk's size in bytes.
+func (d *Disk) Size() int64 { return d.shape.size }
+
+// ReadOnly reports whether the backend takes no writes.
+func (d *Disk) ReadOnly() bool { return d.shape.readOnly }
+
+// Poll follows the backend's comings and goings; call it from the main loop.
+func (d *Disk) Poll() {
+	if !d.closed {
+		d.dev.Poll()
+	}
+}
+
+// Deadline is when Poll has something to do without an event.
+func (d *Disk) Deadline() int64 { return d.dev.Deadline() }
+
+func (d *Disk) connected() bool { return d.link != nil && d.link.up }
+
+// connect waits for a connection.
+func (d *Disk) connect() error {
+	deadline := d.cfg.Channels.Now() + int64(d.cfg.ConnectWait)
+	d.dev.Poll()
+	for !d.connected() {
+		if d.dev.Phase() == xenbus.FrontFailed || d.cfg.Channels.Now() >= deadline {
+			return fmt.Errorf("%w: %v: %w", ErrNotConnected, d.dev.Phase(), d.dev.Err())
+		}
+		d.clear()
+		d.dev.Wait(deadline)
+	}
+	return nil
+}
+
+func (d *Disk) clear() {
+	if d.link != nil {
+		d.cfg.Channels.TestClear(d.link.port)
+	}
+}
+
+// Close tells the backend that we go, waits for it to let go, within CloseWait
+// for each of two steps, and frees everything. It does not flush.
+func (d *Disk) Close() error {
+	if d.closed {
+		return nil
+	}
+	if d.busy {
+		return ErrBusy
+	}
+	d.dev.StartClose()
+	deadline := d.cfg.Channels.Now() + 3*int64(d.cfg.CloseWait)
+	for d.dev.Phase() != xenbus.FrontFinished && d.cfg.Channels.Now() < deadline {
+		d.clear()
+		d.dev.Wait(deadline)
+	}
+	d.shut()
+	return nil
+}
+
+func (d *Disk) shut() {
+	d.closed = true
+	d.dev.Release()
+	driver{d}.Disconnect()
+}
+
+// driver is the Disk as its FrontDevice sees it.
+type driver struct{ d *Disk }
+
+// Publish implements xenbus.FrontDriver.
+func (w driver) Publish(backend abi.DomID) (map[string]string, error) {
+	l := new(link)
+	w.d.link = l
+	ref, page, err := w.d.cfg.Grants.Share(backend, true)
+	if err == nil {
+		l.ringRef, l.ring = ref, ring.NewFront(page, ring.Blkif)
+		for len(l.refs) < segments && err == nil {
+			if ref, page, err = w.d.cfg.Grants.Share(backend, true); err == nil {
+				l.refs, l.pages = append(l.refs, ref), append(l.pages, page)
+			}
+		}
+	}
+	if err == nil {
+		l.port, err = w.d.cfg.Channels.AllocUnbound(backend)
+	}
+	if err != nil {
+		w.Disconnect()
+		return nil, err
+	}
+	return map[string]string{
+		"ring-ref":           strconv.FormatUint(uint64(l.ringRef), 10),
+		"event-channel":      strconv.FormatUint(uint64(l.port), 10),
+		"protocol":           abi.XEN_IO_PROTO_ABI_X86_64,
+		"feature-persistent": "0",
+	}, nil
+}
+
+// Check implements xenbus.FrontDriver.
+func (w driver) Check(r xenbus.Reader, dir string) error {
+	s, err := readShape(r, dir)
+	if err != nil {
+		return err
+	}
+	if old := w.d.shape; old.size != 0 && (old.size != s.size || old.sector != s.sector || old.readOnly != s.readOnly) {
+		return fmt.Errorf("the disk came back with %d bytes in sectors of %d, it had %d and %d", s.size, s.sector, old.size, old.sector)
+	}
+	w.d.shape = s
+	w.d.link.up = true
+	return nil
+}
+
+// readShape reads what a connected backend says of the disk.
+func readShape(r xenbus.Reader, dir string) (shape, error) {
+	sectors, err := xenbus.ReadUint(r, dir+"/sectors", maxSectors)
+	if err != nil {
+		return shape{}, err
+	}
+	unit, err := xenbus.ReadUint(r, dir+"/sector-size", abi.PageSize)
+	if errors.Is(err, xenstore.ErrNotExist) {
+		unit, err = SectorSize, nil
+	}
+	if err != nil {
+		return shape{}, err
+	}
+	if unit < SectorSize || unit&(unit-1) != 0 {
+		return shape{}, fmt.Errorf("%w: sector-size %d", xenbus.ErrBadNode, unit)
+	}
+	info, err := xenbus.ReadUint(r, dir+"/info", 1<<32-1)
+	if err != nil && !errors.Is(err, xenstore.ErrNotExist) {
+		return shape{}, err
+	}
+	s := shape{sector: int64(unit), readOnly: info&abi.VDISK_READONLY != 0}
+	s.size = int64(sectors) * SectorSize / s.sector * s.sector
+	if s.size == 0 {
+		return shape{}, fmt.Errorf("%w: the disk has %d sectors", xenbus.ErrBadNode, sectors)
+	}
+	s.flush, err = readFlush(r, dir)
+	if s.readOnly && errors.Is(err, ErrNoFlush) {
+		err = nil
+	}
+	return s, err
+}
+
+// readFlush finds out how the backend makes writes durable.
+func readFlush(r xenbus.Reader, dir string) (uint8, error) {
+	for _, f := range []struct {
+		node string
+		op   uint8
+	}{{"feature-flush-cache", abi.BLKIF_OP_FLUSH_DISKCACHE}, {"feature-barrier", abi.BLKIF_OP_WRITE_BARRIER}} {
+		ok, err := xenbus.ReadFlag(r, dir+"/"+f.node)
+		if ok || err != nil {
+			return f.op, err
+		}
+	}
+	return 0, ErrNoFlush
+}
+
+// Disconnect implements xenbus.FrontDriver.
+func (w driver) Disconnect() {
+	l := w.d.link
+	w.d.link = nil
+	if l == nil {
+		return
+	}
+	w.d.lost = w.d.lost || w.d.dirty
+	w.d.dirty = false
+	if l.port != 0 {
+		if err := w.d.cfg.Channels.Close(l.port); err != nil {
+			w.d.cfg.Logf("blkfront: %v", err)
+		}
+	}
+	if l.ring != nil {
+		l.refs = append(l.refs, l.ringRef)
+	}
+	for _, ref := range l.refs {
+		err := w.d.cfg.Grants.Unshare(ref)
+		if err != nil && !errors.Is(err, gnttab.ErrInUse) { // in use: in quarantine, as it should be
+			w.d.cfg.Logf("blkfront: %v", err)
+		}
+	}
+}
