@@ -147,3 +147,25 @@ func Pages() int64 {
 	// SAFETY: as above.
 	return call(abi.HYPERVISOR_memory_op, reservation, uintptr(unsafe.Pointer(&self)), 0)
 }
+
+// getRunstateInfo is VCPUOP_get_runstate_info (vcpu.h).
+const getRunstateInfo = 4
+
+// vcpuRunstate is struct vcpu_runstate_info.
+type vcpuRunstate struct {
+	state int32
+	_     uint32
+	entry uint64
+	time  [4]uint64
+}
+
+// Runstate is how long vCPU 0 has been running, runnable, blocked and offline,
+// in ns.
+//
+//go:nosplit
+func Runstate() (times [4]uint64, rc int) {
+	var info vcpuRunstate
+	// SAFETY: as above.
+	rc = int(call(abi.HYPERVISOR_vcpu_op, getRunstateInfo, 0, uintptr(unsafe.Pointer(&info))))
+	return info.time, rc
+}
