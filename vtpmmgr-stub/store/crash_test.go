@@ -35,6 +35,25 @@ func TestCrash(t *testing.T) {
 		if !old && !(committing && new) {
 			t.Fatalf("cut %d: %d entries, neither the acknowledged %d nor the committing %d", cuts, len(got), len(acked), len(model))
 		}
+		if cuts%4 == 0 { // a second cut, while the first is being repaired
+			img := diskOf(after.disk.(*simDisk).live)
+			again, err := reopen(img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			img.event = func() {
+				s, err := reopen(img.afterCut(r))
+				if err != nil {
+					t.Fatalf("cut %d, cut again while repairing: %v", cuts, err)
+				}
+				if s.Generation() != again.Generation() {
+					t.Fatalf("cut %d, cut again while repairing: generation %d, want %d", cuts, s.Generation(), again.Generation())
+				}
+			}
+			if err := again.Repair(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if cuts%16 == 0 { // and the repaired store goes on
 			if err := after.Repair(); err != nil {
 				t.Fatal(err)

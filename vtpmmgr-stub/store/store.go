@@ -267,12 +267,15 @@ func (s *Store) Damaged() []string {
 // Repair rewrites damaged or torn copies from the good one. The caller has first
 // made sure that this superblock is the newest that there ever was.
 func (s *Store) Repair() error {
-	if len(s.badSB) > 0 {
-		if err := writeSuper(s.disk, s.box, s.id, s.sb); err != nil {
+	for _, n := range s.badSB {
+		if n/2 != slotOf(s.sb.gen)/2 {
+			continue // of the older generation: the next commit writes there
+		}
+		if err := writeSuperCopy(s.disk, s.box, s.id, s.sb, n); err != nil {
 			return s.fail(err)
 		}
-		s.badSB = nil
 	}
+	s.badSB = nil
 	for _, i := range slices.Clone(s.stale) {
 		if err := s.writeKeyCopy(i); err != nil {
 			return s.fail(err)

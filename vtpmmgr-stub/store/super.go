@@ -65,6 +65,15 @@ func writeSuper(d Disk, box *Box, id ID, sb superblock) error {
 	return writeSectors(d, at, buf)
 }
 
+// writeSuperCopy writes one copy only: the other is the last good one.
+func writeSuperCopy(d Disk, box *Box, id ID, sb superblock, at uint32) error {
+	buf, err := box.Seal(nil, sb.encode(), superAAD(id, at))
+	if err != nil {
+		return err
+	}
+	return writeSectors(d, at, buf)
+}
+
 // readSupers returns the newest superblock that authenticates, and which of the
 // four copies do not (or are of a generation that their slot cannot hold).
 func readSupers(d Disk, box *Box, id ID) (newest superblock, bad []uint32, err error) {

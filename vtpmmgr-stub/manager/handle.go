@@ -1,0 +1,223 @@
+package manager
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"xenvtpm/vtpmmgr-stub/proto"
+)
+
+// maxDirty bounds the memory of one commit, in tree nodes of up to 8 KiB.
+const maxDirty = 256
+
+// answer is what became of a request: to be sent now, or once its commit is
+// durable.
+type answer struct {
+	result proto.Result
+	body   []byte
+	staged bool
+}
+
+// Handle serves a batch of requests, at most one of each client, and returns
+// their answers in the same order. All saves of the batch share one commit, and
+// are answered only after it, and the hardware counter, are durable.
+func (m *Manager) Handle(batch []Request) [][]byte {
+	answers := make([]answer, len(batch))
+	var waiting []int
+	for i := range batch {
+		m.Metrics.Requests++
+		answers[i] = m.one(&batch[i])
+		if answers[i].staged {
+			waiting = append(waiting, i)
+		}
+		if m.store != nil && len(waiting) > 0 && m.store.Dirty() > maxDirty {
+			m.settle(answers, waiting)
+			waiting = nil
+		}
+	}
+	if len(waiting) > 0 {
+		m.settle(answers, waiting)
+	}
+	out := make([][]byte, len(batch))
+	for i, a := range answers {
+		if a.result != proto.Success {
+			m.Metrics.Refusals++
+		}
+		var tag proto.Tag
+		if len(batch[i].Frame) >= 2 {
+			tag = proto.Tag(binary.BigEndian.Uint16(batch[i].Frame))
+		}
+		out[i] = proto.AppendResponse(nil, tag, a.result, a.body)
+	}
+	return out
+}
+
+// settle commits and gives the waiting requests their final result.
+func (m *Manager) settle(answers []answer, waiting []int) {
+	if m.degraded == nil {
+		err := m.commit()
+		if err == nil {
+			m.Metrics.Saves += uint64(len(waiting))
+			return
+		}
+		m.degrade(err)
+	}
+	for _, i := range waiting {
+		answers[i] = answer{result: proto.Fail}
+	}
+}
+
+// one dispatches a request.
+func (m *Manager) one(req *Request) answer {
+	r, err := proto.ParseRequest(req.Frame)
+	if err != nil {
+		return answer{result: proto.BadParameter}
+	}
+	switch r.Tag {
+	case proto.TagVTPM:
+		return m.vtpmRequest(req, r)
+	case proto.TagMgmt:
+		return m.adminRequest(req, r)
+	case proto.TagRqu:
+		return m.passThrough(r)
+	case proto.TagRquAuth1, proto.TagRquAuth2:
+		return answer{result: proto.DisabledCmd}
+	default:
+		return answer{result: proto.BadTag}
+	}
+}
+
+func (m *Manager) vtpmRequest(req *Request, r proto.Request) answer {
+	switch r.Ordinal {
+	case proto.OrdSaveHashKey:
+		rec, err := proto.ParseSave(r.Body)
+		if err != nil {
+			return answer{result: proto.BadParameter}
+		}
+		if m.degraded != nil {
+			return answer{result: proto.Fail}
+		}
+		res := m.save(req, rec)
+		return answer{result: res, staged: res == proto.Success}
+	case proto.OrdLoadHashKey:
+		if len(r.Body) != 0 {
+			return answer{result: proto.BadParameter}
+		}
+		if m.degraded != nil {
+			return answer{result: proto.Fail}
+		}
+		res, body := m.load(req)
+		return answer{result: res, body: body}
+	case proto.OrdGetBootHash:
+		// Upstream gives the hash of the peer's XSM label. This manager decides by
+		// uuid and asks for no labels, so it answers zeros, as upstream does before
+		// it knows better.
+		return ifEmpty(r.Body, make([]byte, proto.BootHashSize))
+	case proto.OrdHello:
+		return ifEmpty(r.Body, m.hello().Append(nil))
+	case proto.OrdHwPCRRead:
+		return m.hwPCRRead(r.Body)
+	case proto.OrdGetQuote: // a TPM 1.2 quote; see OrdDeepQuote
+		return answer{result: proto.DisabledCmd}
+	default:
+		return answer{result: proto.BadOrdinal}
+	}
+}
+
+func ifEmpty(request, body []byte) answer {
+	if len(request) != 0 {
+		return answer{result: proto.BadParameter}
+	}
+	return answer{body: body}
+}
+
+func (m *Manager) hello() proto.Hello {
+	h := proto.Hello{Version: proto.Version}
+	if m.degraded != nil {
+		h.Flags |= proto.HelloDegraded
+	}
+	if m.c.RollbackOff {
+		h.Flags |= proto.HelloNoRollback
+	}
+	if m.store != nil {
+		h.Manager = m.store.ID()
+	}
+	return h
+}
+
+func (m *Manager) hwPCRRead(body []byte) answer {
+	sel, err := proto.ParseHwPCRRead(body)
+	if err != nil {
+		if errors.Is(err, proto.BadVersion) {
+			return answer{result: proto.BadVersion}
+		}
+		return answer{result: proto.BadParameter}
+	}
+	values, ok := m.pcrs(sel)
+	if !ok {
+		return answer{result: proto.Unavailable}
+	}
+	var out []byte
+	for _, v := range values {
+		out = append(out, v...)
+	}
+	return answer{body: out}
+}
+
+func (m *Manager) pcrs(sel proto.PCRSelection) ([][]byte, bool) {
+	if m.c.HW == nil {
+		return nil, false
+	}
+	values, err := m.c.HW.PCRs(sel)
+	if err != nil {
+		m.logf("hardware PCRs: %v", err)
+		return nil, false
+	}
+	return values, true
+}
+
+// passThrough answers the plain TPM 1.2 frames that upstream lets through,
+// translated to TPM 2.0 where the hardware is one: GetRandom and PcrRead (of the
+// SHA-1 bank). Everything else, Extend included, is refused.
+func (m *Manager) passThrough(r proto.Request) answer {
+	switch r.Ordinal {
+	case proto.OrdTPMGetRandom:
+		n, err := proto.ParseGetRandom(r.Body)
+		if err != nil {
+			return answer{result: proto.BadParameter}
+		}
+		return m.random(n)
+	case proto.OrdTPMPcrRead:
+		pcr, err := proto.ParsePcrRead(r.Body)
+		switch {
+		case err != nil:
+			return answer{result: proto.BadParameter}
+		case pcr > 23:
+			return answer{result: proto.BadIndex}
+		}
+		values, ok := m.pcrs(proto.PCRSelection{Alg: proto.AlgSHA1, Mask: 1 << pcr})
+		if !ok || len(values) != 1 {
+			return answer{result: proto.Fail}
+		}
+		return answer{body: values[0]}
+	default:
+		return answer{result: proto.DisabledCmd}
+	}
+}
+
+// random gives at most 64 bytes: a TPM 1.2 may give fewer than asked for, and a
+// client must not hold the hardware for longer.
+func (m *Manager) random(n uint32) answer {
+	if n == 0 {
+		return answer{body: make([]byte, 4)}
+	}
+	if m.c.HW == nil {
+		return answer{result: proto.Fail}
+	}
+	b, err := m.c.HW.GetRandom(int(min(n, 64)))
+	if err != nil {
+		m.logf("hardware random: %v", err)
+		return answer{result: proto.Fail}
+	}
+	return answer{body: append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)}
+}

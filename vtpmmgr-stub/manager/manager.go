@@ -1,0 +1,180 @@
+// Package manager decides: who may do what, what is saved when, and when to
+// refuse. It knows frames, the store and the hardware TPM, but not Xen.
+//
+// A client is named by the uuid that the toolstack wrote into the manager's own
+// backend directory; nothing that a client sends can change who it is. Clients
+// are hostile: each may send any frame at any time. The worst that one can get
+// is an error, and the most that it can cost the others is the time of one
+// commit.
+//
+// A manager that cannot have its store, or cannot be sure that it is the newest,
+// is degraded: it answers, but with FAIL, and never makes a new store over an
+// old one.
+package manager
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"xenvtpm/vtpmmgr-stub/hwtpm"
+	"xenvtpm/vtpmmgr-stub/proto"
+	"xenvtpm/vtpmmgr-stub/store"
+)
+
+// Hardware is what the manager needs of the platform's TPM. hwtpm's TPM is one.
+// Its errors are hwtpm's.
+type Hardware interface {
+	Anchor() (hwtpm.Anchor, error)
+	SetAnchor(hwtpm.Anchor) error
+	Seal(secret []byte, p hwtpm.Policy) (*hwtpm.Binding, error)
+	Unseal(b *hwtpm.Binding) ([]byte, error)
+	MakeCounter(auth []byte) (uint64, error)
+	OpenCounter(auth []byte) (uint64, error)
+	Counter() (uint64, error)
+	Increment() error
+	GetRandom(n int) ([]byte, error)
+	PCRs(s proto.PCRSelection) ([][]byte, error)
+}
+
+// Config of a manager. HW and Disk may be nil, with the reason in HWErr and
+// DiskErr: the manager then starts degraded.
+type Config struct {
+	Disk    store.Disk
+	DiskErr error
+	HW      Hardware
+	HWErr   error
+
+	PCRs        proto.PCRSelection // of the local policy
+	RollbackOff bool               // do not tie the store to the hardware counter
+	Forget      proto.UUID         // make a new store although the hardware remembers this one
+	Rand        io.Reader
+	Now         func() time.Time // for the event log; nil = no times
+	Logf        func(format string, args ...any)
+}
+
+// Errors of start, beside those of store and hwtpm.
+var (
+	ErrBlanked       = errors.New("disk is blank, but the hardware TPM remembers a store: put its disk back, or give up what was in it with forget=")
+	ErrOtherManager  = errors.New("disk belongs to another manager than the one that the hardware TPM remembers")
+	ErrRollback      = errors.New("disk is older than the hardware TPM's counter: an old disk was put back")
+	ErrCounterBehind = errors.New("hardware TPM's counter is behind the disk: the TPM was exchanged or reset")
+	ErrKeyFile       = errors.New("key area is malformed or of a newer version")
+	ErrCounterMoved  = errors.New("hardware TPM's counter moved by itself: another manager uses it")
+)
+
+// ClientID names a connection: a frontend and its device.
+type ClientID struct {
+	Domain uint16
+	Handle uint32
+}
+
+// Request is one frame of one client.
+type Request struct {
+	Client ClientID
+	UUID   proto.UUID // from the manager's own backend directory
+	Admin  bool       // the frontend is the administrator's
+	Frame  []byte
+}
+
+// Manager serves requests. Not safe for concurrent use.
+type Manager struct {
+	c        Config
+	logf     func(string, ...any)
+	store    *store.Store
+	degraded error // why LOAD and SAVE are refused, nil if they are not
+
+	secret  rootSecret
+	nv      uint64 // the hardware counter's value
+	open    map[proto.UUID]ClientID
+	groups  map[proto.UUID]*group
+	events  eventLog
+	Metrics Metrics
+}
+
+// Metrics counts since start.
+type Metrics struct {
+	Requests, Saves, Loads, Refusals, Commits uint64
+}
+
+// New makes a manager and starts it. It is always usable; the error says why it
+// is degraded, and has been logged.
+func New(c Config) (*Manager, error) {
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	m := &Manager{c: c, logf: c.Logf, open: map[proto.UUID]ClientID{}, groups: map[proto.UUID]*group{}}
+	if err := m.start(); err != nil {
+		m.degrade(err)
+		return m, err
+	}
+	return m, nil
+}
+
+// degrade stops loads and saves for good, with one line that says why.
+func (m *Manager) degrade(err error) {
+	if m.degraded == nil {
+		m.degraded = err
+		m.logf("REFUSING to serve vTPM keys: %v", err)
+	}
+}
+
+// Degraded is why the manager refuses loads and saves, nil if it does not.
+func (m *Manager) Degraded() error { return m.degraded }
+
+// Disconnected forgets a connection: what it had open may be opened again.
+func (m *Manager) Disconnected(c ClientID) {
+	for u, by := range m.open {
+		if by == c {
+			delete(m.open, u)
+		}
+	}
+}
+
+// commit makes the staged changes durable and moves the hardware counter.
+func (m *Manager) commit() error {
+	if err := m.events.stage(m.store); err != nil {
+		m.logf("event log: %v", err)
+	}
+	next := m.nv
+	if !m.c.RollbackOff {
+		next++
+	}
+	if err := m.store.Commit(next); err != nil {
+		return err
+	}
+	m.Metrics.Commits++
+	if m.c.RollbackOff {
+		return nil
+	}
+	if err := m.increment(next); err != nil {
+		return err
+	}
+	m.nv = next
+	return nil
+}
+
+// increment brings the hardware counter to want, its value plus one. An answer
+// that is lost is asked for again.
+func (m *Manager) increment(want uint64) error {
+	err := m.c.HW.Increment()
+	for range 3 {
+		if err == nil {
+			return nil
+		}
+		m.logf("hardware TPM: %v; reading the counter", err)
+		now, rerr := m.c.HW.Counter()
+		switch {
+		case rerr != nil:
+			err = rerr
+		case now == want:
+			return nil
+		case now == want-1:
+			err = m.c.HW.Increment()
+		default:
+			return fmt.Errorf("%w: it is %d, expected %d", ErrCounterMoved, now, want)
+		}
+	}
+	return err
+}
