@@ -18,6 +18,13 @@ type Slots struct {
 // Blkif is the ring of a block device with one page.
 var Blkif = Slots{Size: abi.BlkifSlotSize, Count: abi.BlkifSlots}
 
+// mustFit panics if a caller's buffer is larger than a slot: a bug of ours.
+func (s Slots) mustFit(n int) {
+	if n > s.Size {
+		panic("ring: internal error: buffer larger than a slot")
+	}
+}
+
 func (s Slots) offset(i uint32) int {
 	return abi.RingFirstSlot + int(i&uint32(s.Count-1))*s.Size
 }
@@ -46,7 +53,8 @@ func (f *Front) Free() int { return f.shape.Count - int(f.reqProd-f.rspCons) }
 // Put copies a request to the next slot, if there is a free one. The backend
 // sees it after Publish.
 func (f *Front) Put(req []byte) bool {
-	if f.Free() <= 0 || len(req) > f.shape.Size {
+	f.shape.mustFit(len(req))
+	if f.Free() <= 0 {
 		return false
 	}
 	f.page.CopyIn(f.shape.offset(f.reqProd), req)
@@ -68,11 +76,12 @@ func (f *Front) Publish() (notify bool) {
 // Take copies the next response to dst (the slot's first len(dst) bytes). It
 // reports false when there is none.
 func (f *Front) Take(dst []byte) (bool, error) {
+	f.shape.mustFit(len(dst))
 	ahead := f.page.Load32(abi.RingRspProd) - f.rspCons
 	if ahead > f.published-f.rspCons {
 		return false, fmt.Errorf("%w: %d responses to %d requests", ErrCorrupt, ahead, f.published-f.rspCons)
 	}
-	if ahead == 0 || len(dst) > f.shape.Size {
+	if ahead == 0 {
 		return false, nil
 	}
 	f.page.CopyOut(dst, f.shape.offset(f.rspCons))
@@ -106,11 +115,12 @@ func NewBack(p *shm.Page, shape Slots) *Back { return &Back{page: p, shape: shap
 
 // Take copies the next request to dst. It reports false when there is none.
 func (b *Back) Take(dst []byte) (bool, error) {
+	b.shape.mustFit(len(dst))
 	prod := b.page.Load32(abi.RingReqProd)
 	if inFlight := prod - b.rspProd; inFlight > uint32(b.shape.Count) || prod-b.reqCons > inFlight {
 		return false, fmt.Errorf("%w: %d requests in a ring of %d", ErrCorrupt, inFlight, b.shape.Count)
 	}
-	if prod == b.reqCons || len(dst) > b.shape.Size {
+	if prod == b.reqCons {
 		return false, nil
 	}
 	b.page.CopyOut(dst, b.shape.offset(b.reqCons))
@@ -121,7 +131,8 @@ func (b *Back) Take(dst []byte) (bool, error) {
 // Put copies a response to the next slot; false if there is no request that
 // it could answer.
 func (b *Back) Put(rsp []byte) bool {
-	if b.rspProd == b.reqCons || len(rsp) > b.shape.Size {
+	b.shape.mustFit(len(rsp))
+	if b.rspProd == b.reqCons {
 		return false
 	}
 	b.page.CopyIn(b.shape.offset(b.rspProd), rsp)

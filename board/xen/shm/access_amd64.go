@@ -1,7 +1,5 @@
 package shm
 
-import "encoding/binary"
-
 // Bodies in access_amd64.s: sync/atomic has no 8- and 16-bit operations, and
 // plain Go accesses could be split, repeated or removed by the compiler.
 
@@ -19,18 +17,13 @@ func store8(p *uint8, v uint8)
 //go:noescape
 func store16(p *uint16, v uint16)
 
-// put8 and put64 are plain stores, for bulk data that a later barrier orders.
+// move copies n bytes, each fetched and stored once, in no promised order;
+// Barrier or an atomic store must follow before a peer is told of them.
 //
 //go:noescape
-func put8(p *uint8, v uint8)
-
-//go:noescape
-func put64(p *uint64, v uint64)
+func move(dst, src *uint8, n int)
 
 //go:noescape
 func cas16(p *uint16, old, new uint16) bool
 
 func mfence()
-
-func le64(b []byte) uint64       { return binary.LittleEndian.Uint64(b) }
-func putLE64(b []byte, v uint64) { binary.LittleEndian.PutUint64(b, v) }

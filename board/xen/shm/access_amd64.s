@@ -28,18 +28,18 @@ TEXT ·store16(SB), NOSPLIT, $0-10
 	XCHGW	CX, (AX)
 	RET
 
-// func put8(p *uint8, v uint8)
-TEXT ·put8(SB), NOSPLIT, $0-9
-	MOVQ	p+0(FP), AX
-	MOVB	v+8(FP), CX
-	MOVB	CX, (AX)
-	RET
-
-// func put64(p *uint64, v uint64)
-TEXT ·put64(SB), NOSPLIT, $0-16
-	MOVQ	p+0(FP), AX
-	MOVQ	v+8(FP), CX
-	MOVQ	CX, (AX)
+// func move(dst, src *uint8, n int)
+TEXT ·move(SB), NOSPLIT, $0-24
+	MOVQ	dst+0(FP), DI
+	MOVQ	src+8(FP), SI
+	MOVQ	n+16(FP), DX
+	CLD
+	MOVQ	DX, CX
+	SHRQ	$3, CX
+	REP; MOVSQ
+	MOVQ	DX, CX
+	ANDQ	$7, CX
+	REP; MOVSB
 	RET
 
 // func cas16(p *uint16, old, new uint16) bool

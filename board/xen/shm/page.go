@@ -145,22 +145,14 @@ func inside(off, n int) bool {
 	return off >= 0 && n >= 0 && off <= PageSize && n <= PageSize-off
 }
 
-// CopyOut copies len(dst) bytes from off in the page to dst. It reports false,
-// and copies nothing, if they do not all lie in the page.
+// CopyOut copies len(dst) bytes from off in the page to dst, fetching each once.
+// It reports false, and copies nothing, if they do not all lie in the page.
 func (p *Page) CopyOut(dst []byte, off int) bool {
 	if !inside(off, len(dst)) {
 		return false
 	}
-	for len(dst) > 0 && off%8 != 0 {
-		dst[0] = load8(p.u8(off))
-		dst, off = dst[1:], off+1
-	}
-	for len(dst) >= 8 {
-		putLE64(dst, atomic.LoadUint64(p.u64(off)))
-		dst, off = dst[8:], off+8
-	}
-	for i := range dst {
-		dst[i] = load8(p.u8(off + i))
+	if len(dst) > 0 {
+		move(&dst[0], p.u8(off), len(dst))
 	}
 	return true
 }
@@ -171,16 +163,8 @@ func (p *Page) CopyIn(off int, src []byte) bool {
 	if !inside(off, len(src)) {
 		return false
 	}
-	for len(src) > 0 && off%8 != 0 {
-		put8(p.u8(off), src[0])
-		src, off = src[1:], off+1
-	}
-	for len(src) >= 8 {
-		put64(p.u64(off), le64(src))
-		src, off = src[8:], off+8
-	}
-	for i := range src {
-		put8(p.u8(off+i), src[i])
+	if len(src) > 0 {
+		move(p.u8(off), &src[0], len(src))
 	}
 	return true
 }
@@ -188,9 +172,8 @@ func (p *Page) CopyIn(off int, src []byte) bool {
 // Zero clears the page.
 func (p *Page) Zero() {
 	for off := 0; off < PageSize; off += 8 {
-		put64(p.u64(off), 0)
+		p.Store64(off, 0)
 	}
-	Barrier()
 }
 
 // Barrier completes all earlier loads and stores before any later one.
