@@ -24,7 +24,7 @@ type Console struct {
 const consoleDir = "/var/log/xen/console/"
 
 // follow starts at the present end of the log, because xenconsoled appends when a name comes back.
-func (l *Lab) follow(name string) *Console {
+func (l *Lab) follow(name string, g *guestReports) *Console {
 	c := &Console{name: name, stop: make(chan struct{}), done: make(chan struct{})}
 	file := consoleDir + "guest-" + name + ".log"
 	var offset int64
@@ -33,6 +33,7 @@ func (l *Lab) follow(name string) *Console {
 	}
 	go c.read(file, offset, func(line string) {
 		l.send(report.Record{Kind: report.Console, Source: name, Text: line})
+		l.line(g, name, line)
 	})
 	return c
 }

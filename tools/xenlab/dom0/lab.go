@@ -2,24 +2,25 @@ package dom0
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"xenvtpm/tools/xenlab/machine"
+	"xenvtpm/tools/xenlab/pid1"
 	"xenvtpm/tools/xenlab/report"
 )
 
 // Lab is the state of one job.
 type Lab struct {
-	out     *report.Writer
-	params  map[string]string
-	failed  int
-	xl      xl
-	domains map[string]*Domain
+	out    *report.Writer
+	params map[string]string
+	failed atomic.Int32
+	xl     xl
 }
 
 // Step is a job that dom0 can do.
@@ -28,7 +29,8 @@ type Step func(*Lab) error
 // Steps returns all jobs by name.
 func Steps() map[string]Step {
 	return map[string]Step{
-		"boot": bootStep,
+		"boot":      bootStep,
+		"toolstack": toolstackStep,
 	}
 }
 
@@ -44,12 +46,12 @@ func Main() {
 	} else {
 		err = l.runJob()
 	}
-	ok := err == nil && l.failed == 0
+	ok := err == nil && l.failed.Load() == 0
 	text := ""
 	if err != nil {
 		text = err.Error()
-	} else if l.failed > 0 {
-		text = fmt.Sprintf("%d checks failed", l.failed)
+	} else if l.failed.Load() > 0 {
+		text = fmt.Sprintf("%d checks failed", l.failed.Load())
 	}
 	l.send(report.Record{Kind: report.Done, OK: ok, Text: text})
 	select {} // the host switches the machine off
@@ -57,14 +59,14 @@ func Main() {
 
 // setUp returns a Lab as soon as there is a channel to the host.
 func setUp() (*Lab, error) {
-	if err := LoadModules(); err != nil {
+	if err := pid1.LoadModules(); err != nil {
 		fmt.Fprintln(os.Stderr, "xenlab:", err)
 	}
 	port, err := openControl()
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{out: report.NewWriter(port), domains: make(map[string]*Domain)}
+	l := &Lab{out: report.NewWriter(port)}
 	raw, err := os.ReadFile(JobFile)
 	if err != nil {
 		return l, err
@@ -73,9 +75,9 @@ func setUp() (*Lab, error) {
 	if err := json.Unmarshal(raw, &job); err != nil {
 		return l, fmt.Errorf("%s: %w", JobFile, err)
 	}
-	l.params = job.Params
-	l.params["step"] = job.Step
-	if err := mountData(); err != nil {
+	l.params = map[string]string{"step": job.Step}
+	maps.Copy(l.params, job.Params)
+	if err := mountDisks(); err != nil {
 		return l, err
 	}
 	if err := startToolstack(); err != nil {
@@ -132,7 +134,7 @@ func (l *Lab) Check(name string, err error) bool {
 	r := report.Record{Kind: report.Check, Name: name, OK: err == nil}
 	if err != nil {
 		r.Text = err.Error()
-		l.failed++
+		l.failed.Add(1)
 	}
 	l.send(r)
 	return err == nil
@@ -157,5 +159,3 @@ func (l *Lab) duration(name string, fallback time.Duration) time.Duration {
 	}
 	return d
 }
-
-var errTimeout = errors.New("time limit reached")

@@ -9,87 +9,24 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"xenvtpm/tools/xenlab/initramfs"
+	"xenvtpm/tools/xenlab/pid1"
 )
 
 // Folders and files of the archive.
 const (
 	JobFile   = "/etc/lab/job.json"
-	ImageDir  = "/images"  // our images, NAME.elf
-	GuestDir  = "/guest"   // vmlinuz and initrd of the Debian guest
-	DataDir   = "/data"    // the persistent disk
-	runDir    = "/run/lab" // generated configurations
+	FilesDir  = "/lab"               // a read-only disk from the host
+	ImageDir  = FilesDir + "/images" // our images, NAME.elf
+	GuestDir  = FilesDir + "/guest"  // vmlinux and initrd of the Debian guest
+	DataDir   = "/data"              // the persistent disk
+	runDir    = "/run/lab"           // generated configurations
 	BlockPath = "/etc/xen/scripts/block"
 )
-
-type mount struct {
-	source, target, fstype string
-	flags                  uintptr
-	data                   string
-}
-
-var mounts = []mount{
-	{"proc", "/proc", "proc", 0, ""},
-	{"sysfs", "/sys", "sysfs", 0, ""},
-	{"devtmpfs", "/dev", "devtmpfs", 0, ""},
-	{"devpts", "/dev/pts", "devpts", 0, "mode=0620,ptmxmode=0666"},
-	{"tmpfs", "/run", "tmpfs", 0, "mode=0755"},
-	{"tmpfs", "/tmp", "tmpfs", 0, ""},
-}
-
-// Mount mounts the kernel's file systems. It is needed before anything else, in dom0 and in
-// guests alike.
-func Mount() error {
-	for _, m := range mounts {
-		if err := mountOne(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func mountOne(m mount) error {
-	if err := os.MkdirAll(m.target, 0o755); err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
-	if err := unix.Mount(m.source, m.target, m.fstype, m.flags, m.data); err != nil {
-		return fmt.Errorf("lab: mounting %s on %s: %w", m.fstype, m.target, err)
-	}
-	return nil
-}
-
-// LoadModules loads the kernel modules that the archive lists.
-func LoadModules() error {
-	list, err := os.ReadFile("/" + initramfs.ModuleList)
-	if err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
-	var errs []error
-	for name := range strings.FieldsSeq(string(list)) {
-		if err := loadModule(name); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func loadModule(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
-	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("lab: loading %s: %w", filepath.Base(name), err)
-	}
-	return nil
-}
 
 // startToolstack brings up xenstored, dom0's own records and xenconsoled.
 func startToolstack() error {
@@ -99,7 +36,7 @@ func startToolstack() error {
 			return fmt.Errorf("lab: %w", err)
 		}
 	}
-	if err := mountOne(mount{"xenfs", "/proc/xen", "xenfs", 0, ""}); err != nil {
+	if err := pid1.MountOne(pid1.FS{Type: "xenfs", Target: "/proc/xen"}); err != nil {
 		return err
 	}
 	if _, err := run(20*time.Second, "xenstored", "--pid-file", "/run/xen/xenstored.pid"); err != nil {
@@ -119,9 +56,12 @@ func startToolstack() error {
 	return err
 }
 
-// mountData mounts the machine's persistent disk. Dirty pages stay in memory until somebody
+// mountDisks mounts the host's files and the machine's persistent disk. Dirty pages stay in memory until somebody
 // flushes them, so that a power cut shows every missing flush.
-func mountData() error {
+func mountDisks() error {
+	if err := pid1.MountOne(pid1.FS{Type: "ext4", Source: "/dev/vdb", Target: FilesDir, Flags: unix.MS_RDONLY}); err != nil {
+		return err
+	}
 	for _, s := range []struct{ name, value string }{
 		{"dirty_writeback_centisecs", "0"}, {"dirty_expire_centisecs", "360000"},
 		{"dirty_background_ratio", "90"}, {"dirty_ratio", "95"},
@@ -130,7 +70,8 @@ func mountData() error {
 			return fmt.Errorf("lab: %w", err)
 		}
 	}
-	return mountOne(mount{"/dev/vda", DataDir, "ext4", unix.MS_NOATIME, "commit=3600"})
+	return pid1.MountOne(pid1.FS{Type: "ext4", Source: "/dev/vda", Target: DataDir,
+		Flags: unix.MS_NOATIME, Data: "commit=3600"})
 }
 
 // waitFor polls until ok returns true.

@@ -86,6 +86,7 @@ type Domain struct {
 	ID      int
 	Created time.Duration // time that xl create took
 	Console *Console
+	reports *guestReports
 	xl      xl
 }
 
@@ -95,7 +96,8 @@ func (l *Lab) create(name, config string) (*Domain, error) {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	d := &Domain{Name: name, Console: l.follow(name)}
+	d := &Domain{Name: name, reports: &guestReports{}}
+	d.Console = l.follow(name, d.reports)
 	_, took, err := l.xl.do("create", file)
 	if err != nil {
 		d.Console.Close()
@@ -110,7 +112,6 @@ func (l *Lab) create(name, config string) (*Domain, error) {
 		// It can have come and gone already, with on_poweroff destroy.
 		d.ID = -1
 	}
-	l.domains[name] = d
 	return d, nil
 }
 
@@ -135,8 +136,8 @@ func (d *Domain) Destroy() (time.Duration, error) {
 // ShutDown asks the domain to power off and waits until it is gone.
 func (d *Domain) ShutDown(limit time.Duration) (time.Duration, error) {
 	start := time.Now()
-	if out, _, err := d.xl.do("shutdown", d.Name); err != nil {
-		return time.Since(start), fmt.Errorf("%w: %s", err, out)
+	if _, _, err := d.xl.do("shutdown", d.Name); err != nil {
+		return time.Since(start), err
 	}
 	err := waitEvery(listEvery, limit, "domain "+d.Name+" to disappear", func() bool {
 		_, found, err := d.xl.find(d.ID)

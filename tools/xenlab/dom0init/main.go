@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"xenvtpm/tools/xenlab/dom0"
+	"xenvtpm/tools/xenlab/pid1"
 )
 
 func main() {
@@ -42,7 +43,7 @@ func fail(err error) {
 // initMain starts the worker and waits for every process that ends. It returns when the worker has
 // ended, which it never does by itself.
 func initMain() error {
-	if err := dom0.Mount(); err != nil {
+	if err := pid1.Mount(); err != nil {
 		return err
 	}
 	worker, err := os.StartProcess("/proc/self/exe", []string{"dom0init", "worker"}, &os.ProcAttr{

@@ -25,6 +25,7 @@ type Config struct {
 	KernelArgs string
 	Initrd     string
 	Disk       string // raw image; survives the power cycle
+	Files      string // raw image of what dom0 reads only
 	TPM        *TPM
 	MemoryMB   int
 	KVM        bool   // hardware virtualisation instead of emulation
@@ -70,6 +71,9 @@ func (c *Config) args(control string) []string {
 	if c.Disk != "" {
 		// The disk has a write cache that the guest must flush.
 		args = append(args, "-drive", "file="+module(c.Disk)+",format=raw,if=virtio,cache=writeback")
+	}
+	if c.Files != "" {
+		args = append(args, "-drive", "file="+module(c.Files)+",format=raw,if=virtio,readonly=on")
 	}
 	if c.TPM != nil {
 		args = append(args, "-chardev", "socket,id=tpmchr,path="+c.TPM.Socket,

@@ -21,6 +21,7 @@ const (
 	Console Kind = "console" // Text is one line of the console of Source
 	Check   Kind = "check"   // Name was proven (OK) or refuted
 	Metric  Kind = "metric"  // Name was measured: Value Unit
+	Value   Kind = "value"   // Name has the value Text, such as a key's name
 	Done    Kind = "done"    // the job has ended; OK is its result
 )
 
@@ -95,3 +96,6 @@ type Job struct {
 	Step   string            `json:"step"`
 	Params map[string]string `json:"params,omitempty"`
 }
+
+// GuestPrefix begins the lines on a guest's console that are records.
+const GuestPrefix = "LAB "

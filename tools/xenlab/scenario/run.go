@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -57,9 +56,6 @@ type Options struct {
 	Print   func(line string) // progress for a person
 }
 
-// diskMB is the size of dom0's persistent disk.
-const diskMB = 384
-
 // runner is the state of one run.
 type runner struct {
 	w       *Workshop
@@ -68,7 +64,8 @@ type runner struct {
 	dir     string
 	sock    string
 	tpm     *machine.TPM
-	disk    string
+	disk    string // persistent
+	files   string // read-only
 	res     Result
 	logs    map[string]*os.File
 	mu      sync.Mutex
@@ -95,19 +92,26 @@ func (w *Workshop) Run(ctx context.Context, s *Scenario, opt Options) (Result, e
 	return r.res, err
 }
 
-func (r *runner) run(ctx context.Context) error {
+func (r *runner) run(ctx context.Context) (err error) {
 	unlock, err := r.folders()
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	defer func() {
+		// The machine's disks are of no use without it; a failed run keeps the persistent one.
+		_ = os.Remove(r.files)
+		if err == nil && !r.failedCheck() {
+			_ = os.Remove(r.disk)
+		}
+	}()
 	defer os.RemoveAll(r.sock)
 	defer func() {
 		for _, f := range r.logs {
 			_ = f.Close() // a log of consoles; nothing depends on it
 		}
 	}()
-	if err := r.makeDisk(ctx); err != nil {
+	if err := r.makeDisks(ctx); err != nil {
 		return err
 	}
 	if r.s.TPM != 0 {
@@ -156,23 +160,6 @@ func (r *runner) folders() (unlock func(), err error) {
 	return func() { _ = lock.Close() }, nil
 }
 
-// makeDisk makes the machine's persistent disk with an empty file system.
-func (r *runner) makeDisk(ctx context.Context) error {
-	r.disk = filepath.Join(r.dir, "disk.img")
-	f, err := os.Create(r.disk)
-	if err != nil {
-		return fmt.Errorf("xenlab: %w", err)
-	}
-	if err := errors.Join(f.Truncate(diskMB<<20), f.Close()); err != nil {
-		return fmt.Errorf("xenlab: %w", err)
-	}
-	out, err := exec.CommandContext(ctx, debs.LookPath("mkfs.ext4"), "-q", "-F", r.disk).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("xenlab: mkfs.ext4: %w: %s", err, out)
-	}
-	return nil
-}
-
 // phase switches the machine on, follows the job to its end and cuts the power.
 func (r *runner) phase(ctx context.Context, p Phase) error {
 	dir := r.dir
@@ -186,7 +173,7 @@ func (r *runner) phase(ctx context.Context, p Phase) error {
 	if err != nil {
 		return fmt.Errorf("xenlab: %w", err)
 	}
-	initrd, err := r.w.dom0Initrd(dir, string(job), r.s.Images, r.s.Guest)
+	initrd, err := r.w.dom0Initrd(dir, string(job))
 	if err != nil {
 		return err
 	}
@@ -212,7 +199,7 @@ func (r *runner) config(p Phase, dir, initrd string) machine.Config {
 	return machine.Config{
 		QEMU: debs.LookPath("qemu-system-x86_64"), KVM: r.opt.KVM, MemoryMB: 2048,
 		Xen: r.w.Xen, XenArgs: "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M loglvl=all guest_loglvl=all",
-		Kernel: r.w.Kernel, KernelArgs: args, Initrd: initrd, Disk: r.disk, TPM: r.tpm,
+		Kernel: r.w.Kernel, KernelArgs: args, Initrd: initrd, Disk: r.disk, Files: r.files, TPM: r.tpm,
 		Dir: dir, SockDir: r.sock,
 	}
 }
@@ -292,6 +279,8 @@ func (r *runner) record(p Phase, rec report.Record) {
 		rec.Source = p.Name
 		r.res.Metrics = append(r.res.Metrics, rec)
 		r.say("[%s]      %s: %.4g %s", p.Name, rec.Name, rec.Value, rec.Unit)
+	case report.Value:
+		r.say("[%s]      %s = %s", p.Name, rec.Name, rec.Text)
 	case report.Log:
 		r.say("[%s] %s", p.Name, rec.Text)
 	case report.Console:

@@ -268,6 +268,7 @@ func (w *Workshop) userland(ctx context.Context) error {
 func (w *Workshop) guestInitrd(dir string) (string, error) {
 	b := initramfs.New("")
 	b.Copy("init", w.guestIn, 0o755)
+	b.Link("sbin/poweroff", "/init") // the kernel calls it
 	part := filepath.Join(dir, "guestinit.cpio")
 	if err := b.WriteFile(part); err != nil {
 		return "", err
@@ -277,25 +278,12 @@ func (w *Workshop) guestInitrd(dir string) (string, error) {
 	return name, initramfs.Concat(name, w.Guest, part)
 }
 
-// dom0Initrd makes an archive for one power-on: the job, the images and the guest's files on top
-// of dom0's archive.
-func (w *Workshop) dom0Initrd(dir, job string, images map[string]string, guest bool) (string, error) {
+// dom0Initrd makes an archive for one power-on: the job on top of dom0's archive.
+func (w *Workshop) dom0Initrd(dir, job string) (string, error) {
 	b := initramfs.New("")
 	b.Copy("init", w.initBin, 0o755)
 	b.Link(strings.TrimPrefix(dom0.BlockPath, "/"), "/init")
 	b.Text(dom0.JobFile, job, 0o644)
-	for name, file := range images {
-		b.Copy(dom0.ImageDir+"/"+name+".elf", file, 0o644)
-	}
-	if guest {
-		initrd, err := w.guestInitrd(dir)
-		if err != nil {
-			return "", err
-		}
-		defer os.Remove(initrd)
-		b.Copy(dom0.GuestDir+"/vmlinux", w.GuestKernel, 0o644)
-		b.Copy(dom0.GuestDir+"/initrd", initrd, 0o644)
-	}
 	part := filepath.Join(dir, "overlay.cpio")
 	if err := b.WriteFile(part); err != nil {
 		return "", err
