@@ -140,7 +140,7 @@ func find(b []byte) ([]byte, error) {
 // checkEntry refuses an image whose entry a 32-bit start cannot reach.
 func checkEntry(f *elf.File) error {
 	for _, p := range f.Progs {
-		if p.Type == elf.PT_LOAD && p.Paddr+p.Memsz > 1<<32 {
+		if p.Type == elf.PT_LOAD && (p.Paddr > 1<<32 || p.Memsz > 1<<32-p.Paddr) {
 			return fmt.Errorf("a segment at %#x lies above 4 GiB, out of reach of a 32-bit entry", p.Paddr)
 		}
 	}
@@ -160,6 +160,9 @@ func insert(image []byte, f *elf.File) ([]byte, error) {
 	shoff, shnum := le.Uint64(image[ehdrShoff:]), uint64(le.Uint16(image[60:]))
 	if phoff != ehdrSize || le.Uint16(image[54:]) != phdrSize || phnum != uint64(len(f.Progs)) {
 		return nil, fmt.Errorf("program headers at %#x: expected right behind the ELF header", phoff)
+	}
+	if shnum != uint64(len(f.Sections)) || shnum > 0 && (shoff > uint64(len(image)) || shnum*shdrSize > uint64(len(image))-shoff) {
+		return nil, fmt.Errorf("section headers at %#x: %d of them do not fit the file", shoff, shnum)
 	}
 	limit := slackEnd(image, f)
 	next := phoff + (phnum+1)*phdrSize // first byte behind the grown table

@@ -79,8 +79,12 @@ func CacheDir(root string) (string, error) {
 // Env is the environment of a build with t: the caller's, made to target
 // GOOS=tamago and freed of what would lead the go command to another SDK.
 func (t *Toolchain) Env() []string {
-	return append(clean(os.Environ(), "GOROOT", "GOTOOLDIR"),
-		"GOTOOLCHAIN=local", "GOOS=tamago", "GOARCH=amd64", "GOOSPKG="+Module, "CGO_ENABLED=0")
+	return append(clean(os.Environ(), "GOROOT", "GOTOOLDIR"), t.Target()...)
+}
+
+// Target is the part of Env that selects the target.
+func (t *Toolchain) Target() []string {
+	return []string{"GOTOOLCHAIN=local", "GOOS=tamago", "GOARCH=amd64", "GOOSPKG=" + Module, "CGO_ENABLED=0"}
 }
 
 // Command is a go command of t with the build environment.

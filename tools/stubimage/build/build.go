@@ -1,0 +1,185 @@
+// Package build makes the stub domain images from source, so that the same
+// tree gives the same bytes whatever the folder, user, time or cache.
+package build
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"go/build"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"xenvtpm/tools/stubimage/elfnote"
+	"xenvtpm/tools/tamago/toolchain"
+)
+
+// Flags of the go command for every image. Addresses: the first megabyte of a
+// PVH guest holds page tables and what Xen put there (boot/pvh), the image
+// starts with its headers at 1 MiB and its code a page later.
+var (
+	Tags    = []string{"linkcpuinit", "tiny"}
+	LDFlags = []string{"-s", "-w", "-buildid=", "-T", "0x101000", "-R", "0x1000"}
+)
+
+// Flags are the build flags as one list, the way the manifest records them.
+func Flags() []string {
+	return []string{"-trimpath", "-buildvcs=false", "-tags=" + strings.Join(Tags, ","), "-ldflags=" + strings.Join(LDFlags, " ")}
+}
+
+// settings neutralise what a user's environment could put into an image. Every
+// value is non-empty: an empty one would let the go command's own
+// configuration file decide.
+var settings = []string{"GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOEXPERIMENT=none", "GOFIPS140=off", "GOWORK=off", "GODEBUG=tarinsecurepath=1"}
+
+// An Image is a program that boots as a guest.
+type Image struct {
+	Name    string // also the name of its file
+	Package string // import path relative to the module, such as ./vtpm-stub
+}
+
+// Release are the images that are signed and installed.
+var Release = []Image{{"vtpm-stub", "./vtpm-stub"}, {"vtpmmgr-stub", "./vtpmmgr-stub"}}
+
+// Smoke lists the test kernels of the tree at root.
+func Smoke(root string) ([]Image, error) {
+	entries, err := os.ReadDir(filepath.Join(root, "boot", "smoke"))
+	if err != nil {
+		return nil, err
+	}
+	ctx := build.Default
+	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "tamago", "amd64", false
+	var images []Image
+	for _, e := range entries {
+		pkg, err := ctx.ImportDir(filepath.Join(root, "boot", "smoke", e.Name()), 0)
+		if e.IsDir() && err == nil && pkg.IsCommand() {
+			images = append(images, Image{e.Name(), "./boot/smoke/" + e.Name()})
+		}
+	}
+	return images, nil
+}
+
+// Config of a build.
+type Config struct {
+	Root      string // of the source tree
+	Out       string // folder for the images; made if needed
+	Toolchain *toolchain.Toolchain
+	Gzip      bool                 // also write NAME.gz
+	Env       []string             // replaces the caller's environment where not nil
+	Logf      func(string, ...any) // progress; nil is silent
+}
+
+// Build makes the images in cfg.Out. On an error nothing there has changed but
+// whole files.
+func Build(ctx context.Context, cfg Config, images []Image) error {
+	if len(images) == 0 {
+		return errors.New("no image to build")
+	}
+	if err := os.MkdirAll(cfg.Out, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(cfg.Out, ".build-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := link(ctx, cfg, images, tmp, LDFlags); err != nil {
+		return err
+	}
+	for _, im := range images {
+		if err := finish(cfg, im, filepath.Join(tmp, path.Base(im.Package))); err != nil {
+			return fmt.Errorf("%s: %w", im.Name, err)
+		}
+	}
+	return nil
+}
+
+// link runs the go command once for all images.
+func link(ctx context.Context, cfg Config, images []Image, dir string, ldflags []string) error {
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags=" + strings.Join(Tags, ","),
+		"-ldflags=" + strings.Join(ldflags, " "), "-o", dir + "/"}
+	for _, im := range images {
+		args = append(args, im.Package)
+	}
+	cmd := Command(ctx, cfg, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
+}
+
+// Command is a go command for the images in the source tree.
+func Command(ctx context.Context, cfg Config, args ...string) *exec.Cmd {
+	cmd := cfg.Toolchain.Command(ctx, args...)
+	if cfg.Env != nil {
+		cmd.Env = append(append([]string{}, cfg.Env...), cfg.Toolchain.Target()...)
+	}
+	cmd.Env = append(cmd.Env, settings...)
+	cmd.Dir = cfg.Root
+	return cmd
+}
+
+// finish adds the PVH note and puts the image and its compressed form in
+// place.
+func finish(cfg Config, im Image, linked string) error {
+	image, err := os.ReadFile(linked)
+	if err != nil {
+		return err
+	}
+	if image, _, err = elfnote.Add(image); err != nil {
+		return err
+	}
+	if err := WriteFile(filepath.Join(cfg.Out, im.Name), image, 0o644); err != nil {
+		return err
+	}
+	if !cfg.Gzip {
+		return nil
+	}
+	packed, err := Compress(image)
+	if err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(cfg.Out, im.Name+".gz"), packed, 0o644)
+}
+
+// Compress makes the gzip form of an image, without name, time or owner, so
+// that it depends on the image and the Go release alone.
+func Compress(image []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(image); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return b.Bytes(), err
+}
+
+// WriteFile replaces a file as a whole.
+func WriteFile(name string, b []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone after the rename
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
