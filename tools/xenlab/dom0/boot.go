@@ -28,12 +28,13 @@ func bootStep(l *Lab) error {
 			return err
 		}
 	}
-	return l.bootImage(image, l.duration("timeout", time.Minute), l.param("expect", ""), l.param("shutdown", ""))
+	return l.bootImage(image, l.duration("timeout", time.Minute), l.param("expect", ""), l.param("shutdown", ""), false)
 }
 
 // bootImage checks that an image boots, prints expect (if not empty) and powers off by itself,
-// or, after it has printed the text shutdown, when asked to.
-func (l *Lab) bootImage(image xlconf.Image, limit time.Duration, expect, shutdown string) error {
+// or, after it has printed the text shutdown, when asked to. With crash it must end with the
+// crash reason instead.
+func (l *Lab) bootImage(image xlconf.Image, limit time.Duration, expect, shutdown string, crash bool) error {
 	config, err := image.Config()
 	if err != nil {
 		return err
@@ -55,8 +56,8 @@ func (l *Lab) bootImage(image xlconf.Image, limit time.Duration, expect, shutdow
 	switch {
 	case err == nil && gone:
 		err = fmt.Errorf("%s is gone although it should have been preserved", image.Name)
-	case err == nil && e.Crashed():
-		err = fmt.Errorf("%s crashed (state %s)", image.Name, e.State)
+	case err == nil && e.Crashed() != crash:
+		err = fmt.Errorf("%s ended in state %s", image.Name, e.State)
 	}
 	if _, derr := d.Destroy(); derr != nil {
 		l.Logf("%v", derr)
@@ -69,6 +70,9 @@ func (l *Lab) bootImage(image xlconf.Image, limit time.Duration, expect, shutdow
 		}
 	}
 	what := image.Name + " boots and powers off"
+	if crash {
+		what = image.Name + " boots and ends with the crash reason"
+	}
 	if expect != "" {
 		what = strings.Replace(what, " and", ", prints "+expect+" and", 1)
 	}

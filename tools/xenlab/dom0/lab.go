@@ -19,6 +19,7 @@ import (
 type Lab struct {
 	out    *report.Writer
 	params map[string]string
+	images []string // in ImageDir
 	failed atomic.Int32
 	xl     xl
 }
@@ -31,6 +32,12 @@ func Steps() map[string]Step {
 	return map[string]Step{
 		"boot":      bootStep,
 		"toolstack": toolstackStep,
+		"smoke":     smokeStep,
+		"first":     firstStep,
+		"again":     againStep,
+		"tamper":    tamperStep,
+		"changed":   changedStep,
+		"restored":  restoredStep,
 	}
 }
 
@@ -77,6 +84,7 @@ func setUp() (*Lab, error) {
 	}
 	l.params = map[string]string{"step": job.Step}
 	maps.Copy(l.params, job.Params)
+	l.images = strings.FieldsFunc(job.Images, func(r rune) bool { return r == ',' })
 	if err := mountDisks(); err != nil {
 		return l, err
 	}

@@ -249,7 +249,7 @@ func nvWrite(s *Session) error {
 	// A TPM may return fewer bytes than asked for: fill up by repetition.
 	data = bytes.Repeat(data, nvSize)[:nvSize]
 	if s.Check("NV_Write with a password session", d.WriteNV(data)) {
-		s.Value("nv", hex.EncodeToString(data))
+		s.Value("written", hex.EncodeToString(data))
 	}
 	return nil
 }

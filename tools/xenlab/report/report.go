@@ -95,6 +95,7 @@ func Read(r io.Reader, f func(Record)) (Record, error) {
 type Job struct {
 	Step   string            `json:"step"`
 	Params map[string]string `json:"params,omitempty"`
+	Images string            `json:"images,omitempty"` // names, separated by commas
 }
 
 // GuestPrefix begins the lines on a guest's console that are records.

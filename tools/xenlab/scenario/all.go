@@ -1,6 +1,12 @@
 package scenario
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
 	"time"
 
 	"xenvtpm/tools/xenlab/machine"
@@ -9,13 +15,82 @@ import (
 
 // All returns the scenarios, in the order in which a person would run them.
 func All() []*Scenario {
-	return []*Scenario{toolstack()}
+	return []*Scenario{toolstack(), smoke(), firstlight()}
 }
+
+// stubs are the images of the manager and the vTPM.
+var stubs = []string{"vtpmmgr-stub", "vtpm-stub"}
 
 // toolstack checks the lab itself.
 func toolstack() *Scenario {
 	return &Scenario{
 		Name: "toolstack", About: "Xen, dom0 and a stock Debian guest without a TPM", Guest: true, TPM: machine.TPM20,
-		Phases: []Phase{{Name: "toolstack", Timeout: 4 * time.Minute, Job: report.Job{Step: "toolstack"}}},
+		Phases: []Phase{{Name: "toolstack", Timeout: 6 * time.Minute, Job: report.Job{Step: "toolstack"}}},
 	}
+}
+
+// smoke boots every smoke kernel.
+func smoke() *Scenario {
+	return &Scenario{
+		Name: "smoke", About: "every smoke kernel boots, prints SUCCESS and powers off", Needs: []string{"smoke-*"}, TPM: machine.TPM20,
+		Phases: []Phase{{Name: "smoke", Timeout: 10 * time.Minute, Job: report.Job{Step: "smoke"}}},
+	}
+}
+
+// firstlight takes a guest's TPM from its creation through power cuts to attacks on its disks.
+func firstlight() *Scenario {
+	power := func(name string, limit time.Duration) Phase {
+		return Phase{Name: name, Timeout: limit, Job: report.Job{Step: name}}
+	}
+	s := &Scenario{
+		Name: "firstlight", About: "manager, vTPM and a stock guest; power cuts; damaged and old disks", Needs: stubs, Guest: true,
+		TPM: machine.TPM20,
+		Phases: []Phase{power("first", 8*time.Minute), power("again", 6*time.Minute), power("tamper", 15*time.Minute),
+			power("changed", 6*time.Minute), power("restored", 6*time.Minute)},
+	}
+	s.Phases[3].OpenTPM = true
+	return s
+}
+
+// images finds the images that a scenario needs in build/images.
+func (w *Workshop) images(s *Scenario) error {
+	if len(s.Needs) == 0 {
+		return nil
+	}
+	dir := filepath.Join(w.Build, "images")
+	found := make(map[string]string)
+	for _, pattern := range s.Needs {
+		files, err := filepath.Glob(filepath.Join(dir, pattern+".elf"))
+		if err != nil {
+			return fmt.Errorf("xenlab: %w", err)
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("xenlab: there is no %s: run make images first", filepath.Join(dir, pattern+".elf"))
+		}
+		for _, f := range files {
+			found[imageName(f)] = f
+		}
+	}
+	if s.Images == nil {
+		s.Images = make(map[string]string)
+	}
+	for name, file := range found {
+		if _, err := os.Stat(file); err != nil {
+			return errors.Join(errors.New("xenlab: an image cannot be read"), err)
+		}
+		s.Images[name] = file
+	}
+	for i := range s.Phases {
+		s.Phases[i].Job.Images = imageNames(s.Images)
+	}
+	return nil
+}
+
+func imageNames(images map[string]string) string {
+	names := make([]string, 0, len(images))
+	for n := range images {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return strings.Join(names, ",")
 }

@@ -31,6 +31,7 @@ type Phase struct {
 type Scenario struct {
 	Name   string
 	About  string
+	Needs  []string          // images of build/images, as patterns
 	Images map[string]string // name in dom0 -> file on the host
 	Guest  bool              // needs the Debian guest
 	TPM    machine.TPMVersion
@@ -93,6 +94,9 @@ func (w *Workshop) Run(ctx context.Context, s *Scenario, opt Options) (Result, e
 }
 
 func (r *runner) run(ctx context.Context) (err error) {
+	if err := r.w.images(r.s); err != nil {
+		return err
+	}
 	unlock, err := r.folders()
 	if err != nil {
 		return err
