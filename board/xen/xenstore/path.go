@@ -38,10 +38,11 @@ func pathByte(c byte) bool {
 
 // checkWatchPath also takes the special watches, such as @releaseDomain.
 func checkWatchPath(path string) error {
-	if name, ok := strings.CutPrefix(path, "@"); ok && name != "" && !strings.Contains(name, "/") {
-		return CheckPath(name)
+	name, special := strings.CutPrefix(path, "@")
+	if special && strings.Contains(name, "/") {
+		return fmt.Errorf("xenstore: %w: %q", ErrInvalidPath, path)
 	}
-	return CheckPath(path)
+	return CheckPath(name)
 }
 
 // cutNUL is b up to its first NUL, as a string.
