@@ -1,0 +1,400 @@
+package tpm2
+
+import (
+	"encoding/binary"
+
+	"xenvtpm/vtpm-stub/tpmcrypto"
+)
+
+// authorize checks all sessions (TPM20-P3 section 5.6). What it changes when
+// it fails is the dictionary attack state only.
+func (t *TPM) authorize() RC {
+	c := &t.call
+	if c.audit >= 0 {
+		t.cpHash(c.sessions[c.audit].s.hash) // before a parameter is decrypted
+	}
+	if t.auditing() {
+		t.cpHash(t.perm.auditAlg)
+	}
+	for i := range c.sessions[:c.ns] {
+		a := &c.sessions[i]
+		var rc RC
+		if a.entity >= 0 {
+			rc = t.authorizeEntity(a)
+		} else {
+			rc = t.checkHMAC(a, i)
+		}
+		if rc != TPM_RC_SUCCESS {
+			return rc.Session(i + 1)
+		}
+	}
+	for i := range c.sessions[:c.ns] {
+		t.countPIN(&c.sessions[i])
+	}
+	return TPM_RC_SUCCESS
+}
+
+// authorizeEntity checks that session a authorizes its entity for the role.
+func (t *TPM) authorizeEntity(a *authSession) RC {
+	c := &t.call
+	e := &c.h[a.entity]
+	role := c.def.handles[a.entity].role
+	if e.obj != nil && !e.obj.private && e.obj.seq == nil {
+		return TPM_RC_AUTH_UNAVAILABLE
+	}
+	if e.h == TPM_RH_PLATFORM && !t.phys &&
+		(c.def.flags&fPPAlways != 0 || c.def.flags&fPP != 0 && t.perm.ppCommands.has(c.def.cc)) {
+		return TPM_RC_PP
+	}
+	a.value.set(t.authValue(e))
+	policy := a.s != nil && a.s.isPolicy()
+	byValue := !policy || a.s.policy.authValue || a.s.policy.password
+	if byValue {
+		if rc := t.checkLockout(a, e); rc != TPM_RC_SUCCESS {
+			return rc
+		}
+	}
+	if rc := t.checkRole(e, role, policy); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	if policy {
+		if rc := t.checkPolicy(a, e, role); rc != TPM_RC_SUCCESS {
+			return rc
+		}
+	}
+	if policy && !byValue {
+		return t.checkHMAC(a, a.entity)
+	}
+	if rc := pinAvailable(e); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	if a.s == nil || policy && a.s.policy.password {
+		return t.checkPasswordValue(a, e)
+	}
+	// A session bound to this very entity has the authValue in its key.
+	a.withValue = !t.boundTo(a.s, e, a.value.bytes())
+	return t.checkHMAC(a, a.entity)
+}
+
+// authValue returns the authValue of an entity.
+func (t *TPM) authValue(e *entity) []byte {
+	switch {
+	case e.obj != nil:
+		return e.obj.auth()
+	case e.nv != nil:
+		return e.nv.auth
+	}
+	switch e.h {
+	case TPM_RH_OWNER, TPM_RH_ENDORSEMENT, TPM_RH_PLATFORM:
+		return t.hier(e.h).auth
+	case TPM_RH_LOCKOUT:
+		return t.perm.lockoutAuth
+	}
+	if e.h.Type() == TPM_HT_PCR && pcrAttrs(int(e.h)).group {
+		return t.sc.pcrAuth
+	}
+	if e.h >= TPM_RH_ACT_0 && e.h <= TPM_RH_ACT_F {
+		return t.platform.auth
+	}
+	return nil
+}
+
+// authPolicy returns the authPolicy of an entity.
+func (t *TPM) authPolicy(e *entity) policyAuth {
+	switch {
+	case e.obj != nil:
+		return policyAuth{e.obj.pub.NameAlg, e.obj.pub.AuthPolicy}
+	case e.nv != nil:
+		return policyAuth{e.nv.pub.NameAlg, e.nv.pub.AuthPolicy}
+	}
+	switch e.h {
+	case TPM_RH_OWNER, TPM_RH_ENDORSEMENT, TPM_RH_PLATFORM:
+		return t.hier(e.h).policy
+	case TPM_RH_LOCKOUT:
+		return t.perm.lockoutPolicy
+	}
+	if e.h.Type() == TPM_HT_PCR && pcrAttrs(int(e.h)).group {
+		return t.perm.pcrPolicy
+	}
+	if e.h >= TPM_RH_ACT_0 && e.h <= TPM_RH_ACT_F {
+		return t.sc.act[e.h-TPM_RH_ACT_0].policy
+	}
+	return policyAuth{alg: TPM_ALG_NULL}
+}
+
+// daProtected reports whether failures for the entity count.
+func daProtected(e *entity) bool {
+	switch {
+	case e.obj != nil:
+		return !e.obj.noDA()
+	case e.nv != nil:
+		return !e.nv.pub.Attributes.has(nvNoDA)
+	}
+	return false
+}
+
+// checkLockout refuses the use of authValues that are locked out.
+func (t *TPM) checkLockout(a *authSession, e *entity) RC {
+	if e.h == TPM_RH_LOCKOUT || a.s != nil && a.s.lockedBound {
+		if t.perm.lockoutAuthBad {
+			return TPM_RC_LOCKOUT
+		}
+	}
+	if daProtected(e) || a.s != nil && a.s.daBound {
+		if t.inLockout() {
+			return TPM_RC_LOCKOUT
+		}
+		t.useDA()
+	}
+	return TPM_RC_SUCCESS
+}
+
+// checkRole checks that the kind of session suits role and entity.
+func (t *TPM) checkRole(e *entity, role authRole, policy bool) RC {
+	switch role {
+	case roleDup:
+		if !policy {
+			return TPM_RC_AUTH_TYPE
+		}
+	case roleAdmin:
+		mustPolicy := e.nv != nil || e.obj == nil || e.obj.pub.Attributes.has(objAdminWithPolicy)
+		if mustPolicy && !policy {
+			return TPM_RC_AUTH_TYPE
+		}
+	case roleUser:
+		if e.obj != nil && e.obj.seq == nil && !e.obj.pub.Attributes.has(objUserWithAuth) && !policy {
+			return TPM_RC_POLICY_FAIL
+		}
+		if e.nv != nil {
+			return t.checkNVRole(e.nv.pub.Attributes, policy)
+		}
+	}
+	return TPM_RC_SUCCESS
+}
+
+func (t *TPM) checkNVRole(a TPMA_NV, policy bool) RC {
+	f := t.call.def.flags
+	write, read := nvAuthWrite, nvAuthRead
+	if policy {
+		write, read = nvPolicyWrite, nvPolicyRead
+	}
+	if f&fNVWrite != 0 && !a.has(write) || f&fNVRead != 0 && !a.has(read) {
+		return TPM_RC_AUTH_UNAVAILABLE
+	}
+	return TPM_RC_SUCCESS
+}
+
+// checkPolicy checks the policy session against command and entity
+// (TPM20-P3 section 5.6 step 8).
+func (t *TPM) checkPolicy(a *authSession, e *entity, role authRole) RC {
+	p := &a.s.policy
+	if p.timeout != 0 && (p.timeout <= t.msTime() || p.epoch != t.perm.timeEpoch) {
+		return TPM_RC_EXPIRED
+	}
+	if (role == roleAdmin || role == roleDup) && p.commandCode == 0 {
+		return TPM_RC_POLICY_FAIL
+	}
+	if rc := t.checkBinding(a.s); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	if p.commandCode != 0 && p.commandCode != t.call.def.cc {
+		return TPM_RC_POLICY_CC
+	}
+	want := t.authPolicy(e)
+	if len(want.digest) == 0 || want.alg != a.s.hash || !tpmcrypto.Equal(want.digest, p.digest.bytes()) {
+		return TPM_RC_POLICY_FAIL
+	}
+	if p.pcrBound && p.pcrCounter != t.sr.pcrCounter {
+		return TPM_RC_PCR_CHANGED
+	}
+	if p.locality != 0 && !localityAllowed(p.locality, t.call.locality) {
+		return TPM_RC_LOCALITY
+	}
+	if p.ppRequired && !t.phys {
+		return TPM_RC_PP
+	}
+	if p.checkWritten {
+		if e.nv == nil || e.nv.pub.Attributes.has(nvWritten) != p.written {
+			return TPM_RC_POLICY_FAIL
+		}
+	}
+	return TPM_RC_SUCCESS
+}
+
+// localityAllowed reports whether a locality is in a TPMA_LOCALITY.
+func localityAllowed(allowed, loc uint8) bool {
+	if allowed < 32 {
+		return loc < 5 && allowed&(1<<loc) != 0
+	}
+	return allowed == loc
+}
+
+// checkBinding compares what the policy was bound to with the command.
+func (t *TPM) checkBinding(s *session) RC {
+	p := &s.policy
+	var have []byte
+	switch p.binding {
+	case bindNone:
+		return TPM_RC_SUCCESS
+	case bindCpHash:
+		have = t.cpHash(s.hash)
+	case bindNameHash:
+		have = t.nameHash(s.hash)
+	case bindParamHash:
+		have = t.paramHash(s.hash)
+	case bindTemplate:
+		template, ok := t.templateParam()
+		if !ok {
+			return TPM_RC_POLICY_FAIL
+		}
+		have = t.hash.Sum(s.hash, nil, template)
+	}
+	if !tpmcrypto.Equal(have, p.hash.bytes()) {
+		return TPM_RC_POLICY_FAIL
+	}
+	return TPM_RC_SUCCESS
+}
+
+// templateParam returns the inPublic parameter of a create command, without
+// its size (TPM2_PolicyTemplate).
+func (t *TPM) templateParam() ([]byte, bool) {
+	switch t.call.def.cc {
+	case TPM_CC_Create, TPM_CC_CreatePrimary, TPM_CC_CreateLoaded:
+		r := reader{b: t.call.params}
+		r.b2(0xFFFF) // inSensitive
+		b := r.b2(0xFFFF)
+		return b, r.rc == TPM_RC_SUCCESS
+	}
+	return nil, false
+}
+
+// stripZeros returns an authValue without trailing zeros (TPM20-P1 section
+// 19.6.5): they do not count.
+func stripZeros(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+func (t *TPM) checkPasswordValue(a *authSession, e *entity) RC {
+	if tpmcrypto.Equal(stripZeros(a.auth), stripZeros(a.value.bytes())) {
+		return TPM_RC_SUCCESS
+	}
+	return t.authFailed(a, e)
+}
+
+// checkHMAC checks the HMAC of session a, the i-th of the command.
+func (t *TPM) checkHMAC(a *authSession, i int) RC {
+	c := &t.call
+	s := a.s
+	if len(a.auth) == 0 && s.key.n == 0 && (!a.withValue || a.value.n == 0) &&
+		(s.isPolicy() || a.entity < 0) {
+		a.noHMAC = true
+		return TPM_RC_SUCCESS
+	}
+	var dec, enc []byte
+	if i == 0 && a.entity == 0 {
+		// The first session vouches for the nonces of the others.
+		if c.decrypt > 0 {
+			dec = c.sessions[c.decrypt].s.nonceTPM.bytes()
+		}
+		if c.encrypt > 0 && c.encrypt != c.decrypt {
+			enc = c.sessions[c.encrypt].s.nonceTPM.bytes()
+		}
+	}
+	var buf [maxDigest]byte
+	want := t.sessionHMAC(buf[:0], a, t.cpHash(s.hash), a.nonce, s.nonceTPM.bytes(), dec, enc, a.attrs)
+	if tpmcrypto.Equal(want, a.auth) {
+		return TPM_RC_SUCCESS
+	}
+	if a.entity < 0 {
+		return t.authFailed(a, &entity{})
+	}
+	return t.authFailed(a, &c.h[a.entity])
+}
+
+// sessionHMAC is authHMAC of TPM20-P1 section 19.6.5.
+func (t *TPM) sessionHMAC(dst []byte, a *authSession, pHash, newer, older, dec, enc []byte, attrs uint8) []byte {
+	var key [2 * maxDigest]byte
+	n := copy(key[:], a.s.key.bytes())
+	if a.withValue {
+		n += copy(key[n:], a.value.bytes())
+	}
+	dst = t.hash.HMAC(a.s.hash, dst, key[:n], pHash, newer, older, dec, enc, []byte{attrs})
+	clear(key[:])
+	return dst
+}
+
+// boundTo reports whether the session is bound to the entity as it is now.
+func (t *TPM) boundTo(s *session, e *entity, value []byte) bool {
+	return s.bound && tpmcrypto.Equal(s.bindName, t.bindName(e)) && tpmcrypto.Equal(s.bindAuth.bytes(), value)
+}
+
+// bindName returns what identifies the entity in a binding: its Name, or its
+// handle.
+func (t *TPM) bindName(e *entity) []byte {
+	if n := t.entityName(e); n != nil {
+		return n
+	}
+	return handleName(e.h)
+}
+
+// authFailed counts a failure and returns its code.
+func (t *TPM) authFailed(a *authSession, e *entity) RC {
+	if e.nv != nil && e.nv.pub.Attributes.nt() == TPM_NT_PIN_FAIL && e.nv.pub.Attributes.has(nvWritten) {
+		setPINCount(e.nv, pinCount(e.nv)+1)
+		t.nvChanged(e.nv)
+	}
+	switch {
+	case e.h == TPM_RH_LOCKOUT || a.s != nil && a.s.lockedBound:
+		t.lockoutAuthFailure()
+		return TPM_RC_AUTH_FAIL
+	case daProtected(e) || a.s != nil && a.s.daBound:
+		t.daFailure()
+		return TPM_RC_AUTH_FAIL
+	}
+	return TPM_RC_BAD_AUTH
+}
+
+// PIN indices (TPM20-P1 section 37.2.8) hold u32 pinCount, u32 pinLimit.
+
+func pinCount(ix *nvIndex) uint32 { return binary.BigEndian.Uint32(ix.data) }
+func pinLimit(ix *nvIndex) uint32 { return binary.BigEndian.Uint32(ix.data[4:]) }
+
+func setPINCount(ix *nvIndex, n uint32) { binary.BigEndian.PutUint32(ix.data, n) }
+
+func isPIN(e *entity) bool {
+	if e.nv == nil {
+		return false
+	}
+	nt := e.nv.pub.Attributes.nt()
+	return nt == TPM_NT_PIN_FAIL || nt == TPM_NT_PIN_PASS
+}
+
+// pinAvailable reports whether the authValue of a PIN index may be tried.
+func pinAvailable(e *entity) RC {
+	if isPIN(e) && (!e.nv.pub.Attributes.has(nvWritten) || pinCount(e.nv) >= pinLimit(e.nv)) {
+		return TPM_RC_AUTH_UNAVAILABLE
+	}
+	return TPM_RC_SUCCESS
+}
+
+// countPIN counts a successful use of the authValue of a PIN index.
+func (t *TPM) countPIN(a *authSession) {
+	if a.entity < 0 || !isPIN(&t.call.h[a.entity]) {
+		return
+	}
+	if a.s != nil && a.s.isPolicy() && !a.s.policy.authValue && !a.s.policy.password {
+		return
+	}
+	ix := t.call.h[a.entity].nv
+	n := uint32(0) // PIN fail: success clears the count
+	if ix.pub.Attributes.nt() == TPM_NT_PIN_PASS {
+		n = pinCount(ix) + 1
+	}
+	if n != pinCount(ix) {
+		setPINCount(ix, n)
+		t.nvChanged(ix)
+	}
+}

@@ -1,0 +1,115 @@
+package tpm2
+
+// TPM_SU values (TPM20-P2 section 6.10).
+const (
+	TPM_SU_CLEAR = 0x0000
+	TPM_SU_STATE = 0x0001
+)
+
+// cmdStartup is TPM2_Startup (TPM20-P3 section 9.3).
+//
+//	TPM_RC_INITIALIZE  Startup was done already
+//	TPM_RC_LOCALITY    not locality 0 or 3; for SU_STATE: the locality or
+//	                   H-CRTM differs from that of the Startup before
+//	TPM_RC_VALUE  P1   startupType is unknown, or SU_STATE without Shutdown(STATE)
+func cmdStartup(t *TPM, c *call) RC {
+	su := c.in.param().u16()
+	if c.in.rc == TPM_RC_SUCCESS && su != TPM_SU_CLEAR && su != TPM_SU_STATE {
+		c.in.fail(TPM_RC_VALUE)
+	}
+	if rc := c.in.end(); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	if t.ram.started {
+		return TPM_RC_INITIALIZE
+	}
+	if c.locality != 0 && c.locality != 3 {
+		return TPM_RC_LOCALITY
+	}
+	from := c.locality
+	if t.ram.hcrtmDone {
+		from = 4
+	}
+	if su == TPM_SU_STATE {
+		if t.perm.orderly != orderlyState {
+			return TPM_RC_VALUE.Param(1)
+		}
+		if from != t.perm.startupLocality {
+			return TPM_RC_LOCALITY
+		}
+	}
+	t.startup(su == TPM_SU_STATE, from)
+	return TPM_RC_SUCCESS
+}
+
+// startup changes the state for TPM Reset, Restart or Resume.
+func (t *TPM) startup(resume bool, from uint8) {
+	was := t.perm.orderly
+	reset := was != orderlyState
+	if reset {
+		t.resetState()
+	} else {
+		t.sr.restartCount++
+	}
+	if !resume {
+		t.clearState()
+	}
+	t.pcrStartup(resume, from)
+	t.nvStartup(!resume, was == orderlyNone)
+	t.startupDA(was == orderlyNone)
+	if was == orderlyNone {
+		t.perm.clockSafe = false
+	}
+	t.perm.timeEpoch++
+	if t.perm.timeEpoch == 0 {
+		t.perm.timeEpoch = 1
+	}
+	t.perm.orderly = orderlyNone
+	t.perm.startupLocality = from
+	t.ram.started, t.ram.orderlyStart = true, was != orderlyNone
+	t.touch()
+}
+
+// resetState is what TPM Reset does to State Reset data (TPM20-P1 section 12.2.3).
+func (t *TPM) resetState() {
+	t.perm.resetCount++
+	t.perm.totalResetCount++
+	t.sr = stateReset{contextCounter: 1, objectCounter: 1}
+	t.random(t.sr.commitNonce[:])
+	t.newNullHierarchy()
+	for i := range t.ram.sessions {
+		t.ram.sessions[i] = sessionSlot{}
+	}
+}
+
+// clearState is what TPM Reset and Restart do to State Clear data.
+func (t *TPM) clearState() {
+	t.sr.clearCount++
+	pcr := &t.sc.pcr
+	for b := range pcr {
+		clear(pcr[b][:])
+	}
+	t.sc.phEnableNV, t.sc.readOnly = true, false
+	t.owner.enabled, t.endorsement.enabled, t.platform.enabled = true, true, true
+	clear(t.platform.auth)
+	t.platform.auth = nil
+	t.platform.policy = policyAuth{alg: TPM_ALG_NULL}
+	t.sc.pcrAuth = nil
+	for i := range t.sc.act {
+		t.sc.act[i] = act{policy: policyAuth{alg: TPM_ALG_NULL}}
+	}
+}
+
+// startupDA counts a failed try after a power cut if a DA protected object was
+// in use (TPM20-P1 section 19.8.6), and lets lockoutAuth be tried again when
+// only a restart does that.
+func (t *TPM) startupDA(unorderly bool) {
+	p := &t.perm
+	if unorderly && p.daUsed && p.recoveryTime != 0 && p.failedTries < p.maxTries {
+		p.failedTries++
+	}
+	p.daUsed = false
+	if p.lockoutRecovery == 0 {
+		p.lockoutAuthBad = false
+	}
+}

@@ -1,0 +1,67 @@
+package tpm2
+
+// Dictionary attack protection (TPM20-P1 section 19.8).
+
+// inLockout reports whether DA protected entities must not be used with their
+// authValue.
+func (t *TPM) inLockout() bool {
+	// recoveryTime 0 turns the protection off.
+	return t.perm.recoveryTime != 0 && t.perm.failedTries >= t.perm.maxTries
+}
+
+// healDA lets one failed try be forgotten each recoveryTime, and ends the
+// lockout of lockoutAuth after lockoutRecovery.
+func (t *TPM) healDA(now uint64) {
+	p := &t.perm
+	if p.failedTries > 0 && p.recoveryTime != 0 {
+		period := uint64(p.recoveryTime) * 1000
+		if n := (now - t.ram.failedTriesAt) / period; n > 0 {
+			p.failedTries -= uint32(min(n, uint64(p.failedTries)))
+			t.ram.failedTriesAt += n * period
+			t.touch()
+		}
+	}
+	if p.lockoutAuthBad && p.lockoutRecovery != 0 &&
+		now-t.ram.lockoutAt >= uint64(p.lockoutRecovery)*1000 {
+		p.lockoutAuthBad = false
+		t.touch()
+	}
+}
+
+// daFailure records a failed authorization of a DA protected entity.
+func (t *TPM) daFailure() {
+	if t.perm.recoveryTime == 0 {
+		return
+	}
+	if t.perm.failedTries == 0 || t.inLockout() {
+		t.ram.failedTriesAt = t.msTime()
+	}
+	if t.perm.failedTries < t.perm.maxTries {
+		t.perm.failedTries++
+	}
+	t.touch()
+}
+
+// lockoutAuthFailure records a failed authorization with lockoutAuth.
+func (t *TPM) lockoutAuthFailure() {
+	t.perm.lockoutAuthBad = true
+	t.ram.lockoutAt = t.msTime()
+	t.touch()
+}
+
+// useDA notes that a DA protected authValue is about to be checked. The note
+// is durable before the outcome is told: after a power cut without Shutdown
+// the next Startup counts one failed try (P1 19.8.6).
+func (t *TPM) useDA() {
+	if !t.perm.daUsed {
+		t.perm.daUsed = true
+		t.touch()
+	}
+}
+
+// resetDA is TPM2_DictionaryAttackLockReset.
+func (t *TPM) resetDA() {
+	t.perm.failedTries = 0
+	t.ram.failedTriesAt = t.msTime()
+	t.touch()
+}

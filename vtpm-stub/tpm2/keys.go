@@ -1,0 +1,365 @@
+package tpm2
+
+import (
+	"errors"
+	"io"
+
+	"xenvtpm/vtpm-stub/tpmcrypto"
+)
+
+// checkPublic checks a public area that is created or loaded: attributes that
+// exclude each other, scheme and symmetric algorithm against attributes, sizes
+// (TPM20-P2 section 8.3, TPM20-P1 clause 25). parent is nil for primary and
+// external objects; external skips the rules about the parent.
+//
+// Errors, without a parameter number: TPM_RC_ATTRIBUTES, _HASH, _KDF, _RANGE,
+// _SCHEME, _SIZE, _SYMMETRIC.
+func checkPublic(p *TPMT_PUBLIC, parent *object, external bool) RC {
+	if p.NameAlg == TPM_ALG_NULL && !external {
+		return TPM_RC_HASH
+	}
+	if n := len(p.AuthPolicy); n != 0 && n != p.NameAlg.DigestSize() {
+		return TPM_RC_SIZE
+	}
+	if !external {
+		if rc := checkParentAttributes(p.Attributes, parent); rc != TPM_RC_SUCCESS {
+			return rc
+		}
+	}
+	a := p.Attributes
+	switch {
+	case a&(objFirmwareLimited|objSVNLimited) != 0:
+		return TPM_RC_ATTRIBUTES // no firmware-limited hierarchies here
+	case a.has(objRestricted) && a.has(objSign) == a.has(objDecrypt):
+		return TPM_RC_ATTRIBUTES
+	case p.Type != TPM_ALG_KEYEDHASH && a&(objSign|objDecrypt) == 0:
+		return TPM_RC_ATTRIBUTES
+	case a.has(objX509Sign) && (!p.asymmetric() || !a.has(objSign) || a.has(objDecrypt)):
+		return TPM_RC_ATTRIBUTES
+	case p.Type == TPM_ALG_SYMCIPHER && a.has(objRestricted|objSign):
+		return TPM_RC_ATTRIBUTES
+	}
+	return checkSchemes(p)
+}
+
+// checkParentAttributes is TPM20-P1 table "Allowed Hierarchy Settings". A
+// permanent handle counts as a parent with fixedTPM SET.
+func checkParentAttributes(a TPMA_OBJECT, parent *object) RC {
+	fixed := parent == nil || parent.pub.Attributes.has(objFixedTPM)
+	switch {
+	case fixed && a.has(objFixedTPM) != a.has(objFixedParent):
+		return TPM_RC_ATTRIBUTES
+	case !fixed && a.has(objFixedTPM):
+		return TPM_RC_ATTRIBUTES
+	case a.has(objFixedTPM | objEncryptedDuplication):
+		return TPM_RC_ATTRIBUTES
+	case !fixed && a.has(objEncryptedDuplication) != parent.pub.Attributes.has(objEncryptedDuplication):
+		return TPM_RC_ATTRIBUTES
+	}
+	return TPM_RC_SUCCESS
+}
+
+func checkSchemes(p *TPMT_PUBLIC) RC {
+	switch p.Type {
+	case TPM_ALG_KEYEDHASH:
+		return checkKeyedHash(p)
+	case TPM_ALG_SYMCIPHER:
+		if p.isParent() && p.Sym.Mode != TPM_ALG_CFB && p.Sym.Mode != TPM_ALG_NULL {
+			return TPM_RC_SYMMETRIC
+		}
+		return TPM_RC_SUCCESS
+	}
+	return checkAsymmetric(p)
+}
+
+// checkKeyedHash: HMAC keys sign, XOR obfuscation keys decrypt, the rest has
+// the null scheme.
+func checkKeyedHash(p *TPMT_PUBLIC) RC {
+	a := p.Attributes
+	want := AlgID(TPM_ALG_NULL)
+	switch {
+	case a.has(objSign) && !a.has(objDecrypt):
+		want = TPM_ALG_HMAC
+	case a.has(objDecrypt) && !a.has(objSign):
+		want = TPM_ALG_XOR
+	}
+	if p.Scheme.Scheme != want && (p.Scheme.Scheme != TPM_ALG_NULL || a.has(objRestricted)) {
+		return TPM_RC_SCHEME
+	}
+	if p.isDerivationParent() && p.Scheme.KDF != TPM_ALG_KDF1_SP800_108 {
+		return TPM_RC_SCHEME
+	}
+	return TPM_RC_SUCCESS
+}
+
+func checkAsymmetric(p *TPMT_PUBLIC) RC {
+	a := p.Attributes
+	class := schemeClass(p.Scheme.Scheme)
+	sign := a.has(objSign) && !a.has(objDecrypt)
+	decrypt := a.has(objDecrypt) && !a.has(objSign)
+	switch {
+	case class == schemeNull:
+		if sign && a.has(objRestricted) {
+			return TPM_RC_SCHEME
+		}
+	case class&(schemeRSASign|schemeECCSign) != 0 && !sign,
+		class&(schemeRSAEnc|schemeECCKEX) != 0 && (!decrypt || a.has(objRestricted)):
+		return TPM_RC_SCHEME
+	}
+	if p.isParent() {
+		if p.Sym.Algorithm == TPM_ALG_NULL || p.Sym.Mode != TPM_ALG_CFB {
+			return TPM_RC_SYMMETRIC
+		}
+	} else if p.Sym.Algorithm != TPM_ALG_NULL {
+		return TPM_RC_SYMMETRIC
+	}
+	if p.Type == TPM_ALG_ECC {
+		if p.KDF.Scheme != TPM_ALG_NULL {
+			return TPM_RC_KDF
+		}
+		return TPM_RC_SUCCESS
+	}
+	if _, err := tpmcrypto.RSAExponent(p.Exponent); err != nil {
+		return TPM_RC_RANGE
+	}
+	return TPM_RC_SUCCESS
+}
+
+// checkCreate checks what a new object is made of, beside checkPublic
+// (TPM20-P3 section 12.1.1). Errors, without a parameter number:
+// TPM_RC_ATTRIBUTES, TPM_RC_VALUE, TPM_RC_SIZE; see the caller for which
+// parameter they are about.
+func checkCreate(p *TPMT_PUBLIC, data []byte) (rc RC, param int) {
+	origin := p.Attributes.has(objSensitiveDataOrigin)
+	switch {
+	case p.asymmetric() && len(data) != 0:
+		return TPM_RC_VALUE, 1
+	case origin != (len(data) == 0):
+		return TPM_RC_ATTRIBUTES, 2
+	case p.Type == TPM_ALG_KEYEDHASH && origin && p.Attributes&(objSign|objDecrypt) == 0:
+		return TPM_RC_ATTRIBUTES, 2 // a data object without data
+	case p.isDerivationParent() && !origin:
+		return TPM_RC_ATTRIBUTES, 2
+	case p.Type == TPM_ALG_SYMCIPHER && !origin && len(data) != int(p.Sym.KeyBits)/8:
+		return TPM_RC_SIZE, 1
+	}
+	return TPM_RC_SUCCESS, 0
+}
+
+// generateSensitive makes the sensitive area of a new object and the unique
+// field of p (TPM20-P1 section 27.7). Octets come from src; before the seed
+// value reseed is called, if not nil. p must have passed checkPublic and
+// checkCreate. Errors: TPM_RC_CANCELED, TPM_RC_NO_RESULT.
+func (t *TPM) generateSensitive(p *TPMT_PUBLIC, in *TPMS_SENSITIVE_CREATE, src io.Reader, reseed func()) (*object, RC) {
+	o := &object{private: true}
+	s := &o.sens
+	s.Type = p.Type
+	s.Auth = append([]byte(nil), stripZeros(in.UserAuth)...)
+	var err error
+	switch p.Type {
+	case TPM_ALG_RSA:
+		err = t.generateRSA(o, p, src)
+	case TPM_ALG_ECC:
+		err = generateECC(o, p, src)
+	default:
+		s.Sensitive = append([]byte(nil), in.Data...)
+		if len(in.Data) == 0 {
+			n := p.NameAlg.DigestSize()
+			if p.Type == TPM_ALG_SYMCIPHER {
+				n = int(p.Sym.KeyBits) / 8
+			}
+			s.Sensitive = make([]byte, n)
+			_, err = io.ReadFull(src, s.Sensitive)
+		}
+	}
+	if err != nil {
+		return nil, generateRC(err)
+	}
+	if reseed != nil {
+		reseed()
+	}
+	if !p.asymmetric() || p.isStorage() {
+		s.Seed = make([]byte, p.NameAlg.DigestSize())
+		if _, err := io.ReadFull(src, s.Seed); err != nil {
+			return nil, generateRC(err)
+		}
+	}
+	if !p.asymmetric() {
+		p.Unique = t.hash.Sum(p.NameAlg, nil, s.Seed, s.Sensitive)
+	}
+	o.pub = p.clone()
+	return o, TPM_RC_SUCCESS
+}
+
+func generateRC(err error) RC {
+	if errors.Is(err, tpmcrypto.ErrCanceled) {
+		return TPM_RC_CANCELED
+	}
+	return TPM_RC_NO_RESULT
+}
+
+func (t *TPM) generateRSA(o *object, p *TPMT_PUBLIC, src io.Reader) error {
+	k, err := tpmcrypto.GenerateRSA(int(p.KeyBits), p.Exponent, src, t.cancelled)
+	if err != nil {
+		return err
+	}
+	p.Unique = k.Public().Modulus()
+	o.sens.Sensitive = k.Prime()
+	o.key = k
+	return nil
+}
+
+func generateECC(o *object, p *TPMT_PUBLIC, src io.Reader) error {
+	k, err := tpmcrypto.GenerateECC(p.Curve, src)
+	if err != nil {
+		return err
+	}
+	q := k.Public().Point()
+	p.X, p.Y = q.X, q.Y
+	o.sens.Sensitive = k.Private()
+	o.key = k
+	return nil
+}
+
+// rsaKey returns the private key of an RSA object. Errors: TPM_RC_KEY.
+func (o *object) rsaKey() (*tpmcrypto.RSAPrivateKey, RC) {
+	if k, ok := o.key.(*tpmcrypto.RSAPrivateKey); ok {
+		return k, TPM_RC_SUCCESS
+	}
+	if o.pub.Type != TPM_ALG_RSA || !o.private {
+		return nil, TPM_RC_KEY
+	}
+	k, err := tpmcrypto.NewRSAPrivateKey(o.pub.Unique, o.pub.Exponent, o.sens.Sensitive)
+	if err != nil {
+		return nil, TPM_RC_KEY
+	}
+	o.key = k
+	return k, TPM_RC_SUCCESS
+}
+
+// rsaPublic returns the public key of an RSA object. Errors: TPM_RC_KEY.
+func (o *object) rsaPublic() (*tpmcrypto.RSAPublicKey, RC) {
+	switch k := o.key.(type) {
+	case *tpmcrypto.RSAPrivateKey:
+		return k.Public(), TPM_RC_SUCCESS
+	case *tpmcrypto.RSAPublicKey:
+		return k, TPM_RC_SUCCESS
+	}
+	if o.pub.Type != TPM_ALG_RSA {
+		return nil, TPM_RC_KEY
+	}
+	k, err := tpmcrypto.NewRSAPublicKey(o.pub.Unique, o.pub.Exponent)
+	if err != nil {
+		return nil, TPM_RC_KEY
+	}
+	if !o.private {
+		o.key = k
+	}
+	return k, TPM_RC_SUCCESS
+}
+
+// eccKey returns the private key of an ECC object. Errors: TPM_RC_KEY.
+func (o *object) eccKey() (*tpmcrypto.ECCPrivateKey, RC) {
+	if k, ok := o.key.(*tpmcrypto.ECCPrivateKey); ok {
+		return k, TPM_RC_SUCCESS
+	}
+	if o.pub.Type != TPM_ALG_ECC || !o.private {
+		return nil, TPM_RC_KEY
+	}
+	k, err := tpmcrypto.NewECCPrivateKey(o.pub.Curve, o.sens.Sensitive)
+	if err != nil {
+		return nil, TPM_RC_KEY
+	}
+	o.key = k
+	return k, TPM_RC_SUCCESS
+}
+
+// eccPublic returns the public key of an ECC object. Errors: TPM_RC_KEY.
+func (o *object) eccPublic() (*tpmcrypto.ECCPublicKey, RC) {
+	switch k := o.key.(type) {
+	case *tpmcrypto.ECCPrivateKey:
+		return k.Public(), TPM_RC_SUCCESS
+	case *tpmcrypto.ECCPublicKey:
+		return k, TPM_RC_SUCCESS
+	}
+	if o.pub.Type != TPM_ALG_ECC {
+		return nil, TPM_RC_KEY
+	}
+	k, err := tpmcrypto.NewECCPublicKey(o.pub.Curve, o.pub.X, o.pub.Y)
+	if err != nil {
+		return nil, TPM_RC_KEY
+	}
+	if !o.private {
+		o.key = k
+	}
+	return k, TPM_RC_SUCCESS
+}
+
+// secretHash returns the hash of secret sharing with an RSA key: that of its
+// OAEP scheme, or its nameAlg (TPM20-P1 section B.10.1).
+func (o *object) secretHash() AlgID {
+	if o.pub.Type == TPM_ALG_RSA && o.pub.Scheme.Scheme == TPM_ALG_OAEP {
+		return o.pub.Scheme.Hash
+	}
+	return o.pub.NameAlg
+}
+
+// recoverSecret decrypts a TPM2B_ENCRYPTED_SECRET for an asymmetric key with
+// its private part. label is one of tpmcrypto.Label*. Errors, without a
+// parameter number: TPM_RC_KEY, TPM_RC_VALUE.
+func (t *TPM) recoverSecret(o *object, label string, encrypted []byte) ([]byte, RC) {
+	if o.pub.Type == TPM_ALG_RSA {
+		k, rc := o.rsaKey()
+		if rc != TPM_RC_SUCCESS {
+			return nil, rc
+		}
+		if len(encrypted) != k.Public().Size() {
+			return nil, TPM_RC_VALUE
+		}
+		s, err := tpmcrypto.RecoverRSA(k, o.secretHash(), label, encrypted)
+		if err != nil {
+			return nil, TPM_RC_VALUE
+		}
+		return s, TPM_RC_SUCCESS
+	}
+	k, rc := o.eccKey()
+	if rc != TPM_RC_SUCCESS {
+		return nil, rc
+	}
+	r := reader{b: encrypted}
+	p := tpmcrypto.Point{X: r.b2(maxECCBytes), Y: r.b2(maxECCBytes)}
+	if r.end() != TPM_RC_SUCCESS {
+		return nil, TPM_RC_VALUE
+	}
+	s, err := tpmcrypto.RecoverECC(k, o.pub.NameAlg, label, p)
+	if err != nil {
+		return nil, TPM_RC_VALUE
+	}
+	return s, TPM_RC_SUCCESS
+}
+
+// shareSecret makes a seed for the holder of an asymmetric key and the
+// TPM2B_ENCRYPTED_SECRET contents that carry it. Errors: TPM_RC_KEY.
+func (t *TPM) shareSecret(o *object, label string) (seed, encrypted []byte, rc RC) {
+	if o.pub.Type == TPM_ALG_RSA {
+		k, rc := o.rsaPublic()
+		if rc != TPM_RC_SUCCESS {
+			return nil, nil, rc
+		}
+		seed, encrypted, err := tpmcrypto.ShareRSA(k, o.secretHash(), label, rng{t})
+		if err != nil {
+			return nil, nil, TPM_RC_KEY
+		}
+		return seed, encrypted, TPM_RC_SUCCESS
+	}
+	k, rc := o.eccPublic()
+	if rc != TPM_RC_SUCCESS {
+		return nil, nil, rc
+	}
+	seed, p, err := tpmcrypto.ShareECC(k, o.pub.NameAlg, label, rng{t})
+	if err != nil {
+		return nil, nil, TPM_RC_KEY
+	}
+	encrypted = marshal(4+2*maxECCBytes, func(w *writer) { w.b2(p.X); w.b2(p.Y) })
+	return seed, encrypted, TPM_RC_SUCCESS
+}

@@ -1,0 +1,160 @@
+package tpm2
+
+import "fmt"
+
+// SaveVolatile returns what power keeps: PCR, sessions, objects, timers. With
+// the permanent state it lets the TPM go on elsewhere, without TPM2_Startup.
+// The result holds secrets. Errors: the TPM is in failure mode.
+func (t *TPM) SaveVolatile() ([]byte, error) {
+	if t.failure != 0 {
+		return nil, fmt.Errorf("tpm2: volatile state of a TPM in failure mode is not saved")
+	}
+	b, err := t.encode(kindVolatile, 512*1024, t.archiveVolatile)
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte(nil), b...)
+	clear(b)
+	return out, nil
+}
+
+// LoadVolatile takes over what SaveVolatile returned, in place of _TPM_Init.
+// The permanent state must be the one that was current then. On error the TPM
+// is as after PowerOn.
+func (t *TPM) LoadVolatile(blob []byte) error {
+	t.PowerOn()
+	if err := decode(kindVolatile, blob, t.archiveVolatile); err != nil {
+		t.PowerOn()
+		return err
+	}
+	return nil
+}
+
+func (t *TPM) archiveVolatile(a *archive) {
+	reset := t.perm.resetCount
+	a.u32(&reset)
+	if a.loading() && reset != t.perm.resetCount {
+		a.bad() // belongs to another permanent state
+	}
+	t.archiveTimers(a)
+	t.archiveStateReset(a)
+	t.archiveStateClear(a)
+	r := &t.ram
+	a.flag(&r.started)
+	a.flag(&r.orderlyStart)
+	a.flag(&r.tested)
+	a.flag(&r.hcrtmDone)
+	a.flag(&t.estab)
+	a.handle(&r.exclusive)
+	a.u64(&r.failedTriesAt)
+	a.u64(&r.lockoutAt)
+	t.archiveSlots(a)
+}
+
+func (t *TPM) archiveTimers(a *archive) {
+	r := &t.ram
+	now, offset, rate := t.msTime(), r.clockOffset, uint32(r.rate)
+	a.u64(&now)
+	a.u64(&offset)
+	a.u32(&rate)
+	if a.loading() {
+		r.timeBase, r.timeAt = now, t.cfg.Clock()
+		r.clockOffset, r.rate = offset, int32(rate)
+	}
+}
+
+// archiveSlots is transient objects and loaded sessions; archiveStateReset had
+// the saved sessions.
+func (t *TPM) archiveSlots(a *archive) {
+	for i := range t.ram.objects {
+		used := t.ram.objects[i] != nil
+		a.flag(&used)
+		if !used {
+			continue
+		}
+		if a.loading() {
+			t.ram.objects[i] = new(object)
+		}
+		archiveObject(a, t.ram.objects[i])
+		t.ram.objects[i].handle = TRANSIENT_FIRST + Handle(i)
+	}
+	for i := range t.ram.sessions {
+		sl := &t.ram.sessions[i]
+		used := sl.s != nil
+		a.flag(&used)
+		if !used {
+			continue
+		}
+		if a.loading() {
+			sl.s = new(session)
+		}
+		archiveSession(a, sl.s)
+		if a.loading() {
+			sl.kind = sl.s.handle.Type()
+			if sl.s.handle.index() != uint32(i) || sl.contextID != 0 {
+				a.bad()
+			}
+		}
+	}
+}
+
+// archiveSession is a session in any saved form: volatile state, saved context.
+func archiveSession(a *archive, s *session) {
+	a.handle(&s.handle)
+	a.u8((*uint8)(&s.kind))
+	a.hashAlg(&s.hash, false)
+	if a.loading() {
+		s.sym = a.in.symDef(true)
+	} else {
+		a.out.symDef(&s.sym)
+	}
+	a.digest(&s.nonceTPM)
+	a.digest(&s.nonceCaller)
+	a.digest(&s.key)
+	a.flag(&s.bound)
+	a.bytes(&s.bindName, 2+maxDigest)
+	a.digest(&s.bindAuth)
+	a.flag(&s.daBound)
+	a.flag(&s.lockedBound)
+	a.flag(&s.audit)
+	a.digest(&s.auditDigest)
+	archivePolicy(a, &s.policy)
+	if a.loading() && !sessionSound(s) {
+		a.bad()
+	}
+}
+
+func archivePolicy(a *archive, p *policyState) {
+	a.digest(&p.digest)
+	a.u64(&p.startTime)
+	a.u32(&p.epoch)
+	a.u64(&p.timeout)
+	a.u32((*uint32)(&p.commandCode))
+	a.u8((*uint8)(&p.binding))
+	a.digest(&p.hash)
+	a.flag(&p.pcrBound)
+	a.u32(&p.pcrCounter)
+	a.u8(&p.locality)
+	for _, f := range []*bool{&p.authValue, &p.password, &p.ppRequired, &p.checkWritten, &p.written, &p.dupSelected} {
+		a.flag(f)
+	}
+}
+
+// sessionSound checks what the rest of the code takes for granted.
+func sessionSound(s *session) bool {
+	want := uint8(TPM_HT_POLICY_SESSION)
+	switch s.kind {
+	case TPM_SE_HMAC:
+		want = TPM_HT_HMAC_SESSION
+	case TPM_SE_POLICY, TPM_SE_TRIAL:
+		if s.policy.digest.n != s.hash.DigestSize() {
+			return false
+		}
+	default:
+		return false
+	}
+	n := s.hash.DigestSize()
+	return s.handle.Type() == want && s.handle.index() < maxActiveSessions &&
+		(s.key.n == 0 || s.key.n == n) && s.nonceTPM.n >= 16 && s.nonceTPM.n <= n &&
+		(!s.audit || s.auditDigest.n == n) && s.policy.binding <= bindParamHash
+}

@@ -1,0 +1,14 @@
+package tpm2
+
+// tableSymmetric: TPM20-P3 clauses 15: symmetric primitives.
+var tableSymmetric = []command{
+	{cc: TPM_CC_EncryptDecrypt, name: "EncryptDecrypt", handles: []handleSpec{{kind: hObject, role: roleUser}},
+		flags: fEncrypt | fReadOnlyOK},
+	{cc: TPM_CC_EncryptDecrypt2, name: "EncryptDecrypt2", handles: []handleSpec{{kind: hObject, role: roleUser}},
+		flags: fDecrypt | fEncrypt | fReadOnlyOK},
+	{cc: TPM_CC_Hash, name: "Hash",
+		flags: fDecrypt | fEncrypt | fReadOnlyOK},
+	// Also TPM2_HMAC, which has the same code and form.
+	{cc: TPM_CC_MAC, name: "MAC", handles: []handleSpec{{kind: hObject, role: roleUser}},
+		flags: fDecrypt | fEncrypt | fReadOnlyOK},
+}
