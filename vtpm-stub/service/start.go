@@ -1,0 +1,120 @@
+package service
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"xenvtpm/drivers/tpmwire"
+	"xenvtpm/vtpm-stub/state"
+	"xenvtpm/vtpm-stub/tpm2"
+	"xenvtpm/vtpm-stub/tpmcrypto"
+	"xenvtpm/vtpmmgr-stub/proto"
+)
+
+// minState is what a slot must hold: the largest permanent state that the
+// engine can have.
+const minState = 448 << 10
+
+// StartConfig is what Start needs.
+type StartConfig struct {
+	Disk    state.Disk
+	Manager *proto.Client // nil: OpenError says why
+	Options Options
+	Clock   func() int64 // monotonic milliseconds
+	Entropy io.Reader
+	Logf    func(string, ...any)
+
+	// OpenError is why there is no disk or no manager; the TPM then runs in
+	// failure mode.
+	OpenError error
+}
+
+// Start brings up the TPM: it finds the saved state, or makes a new TPM where
+// there has never been one, and starts it. Whatever goes wrong is logged in one
+// line and leaves a service in failure mode; there is never a new TPM over an
+// old one.
+func Start(cfg StartConfig) *Service {
+	s := New(nil, cfg.Options.Locality, cfg.Logf)
+	engine, err := s.open(cfg)
+	if err != nil {
+		s.logf("service: FAILURE MODE, guests get TPM_RC_FAILURE: %v", err)
+		return s
+	}
+	s.engine = engine
+	return s
+}
+
+func (s *Service) open(cfg StartConfig) (Engine, error) {
+	if cfg.OpenError != nil {
+		return nil, cfg.OpenError
+	}
+	if err := tpmcrypto.SelfTestAll(); err != nil {
+		return nil, err
+	}
+	store, err := state.Open(state.Config{
+		Disk: cfg.Disk, Keys: Keys{cfg.Manager}, Rand: cfg.Entropy, MinCapacity: minState, Logf: s.logf,
+	})
+	if err != nil {
+		return nil, err
+	}
+	tpm, err := s.restore(cfg, store)
+	if err != nil {
+		return nil, err
+	}
+	if err := startup(tpm, cfg.Options.Resume, s.logf); err != nil {
+		return nil, err
+	}
+	if mask := cfg.Options.HWPCRs; mask != 0 {
+		init, ok := any(tpm).(PCRInitializer)
+		if !ok {
+			return nil, fmt.Errorf("option hwinitpcr: this engine cannot take PCR values")
+		}
+		if err := copyHWPCRs(cfg.Manager, init, mask, s.logf); err != nil {
+			return nil, fmt.Errorf("option hwinitpcr: %w", err)
+		}
+	}
+	return tpm, nil
+}
+
+// restore makes the engine from the saved state, or a new TPM.
+func (s *Service) restore(cfg StartConfig, store *state.Store) (*tpm2.TPM, error) {
+	ec := tpm2.Config{
+		Clock: cfg.Clock, Entropy: cfg.Entropy, Persist: store.Save, Cancelled: s.Cancelled,
+		Logf: s.logf, MaxCommand: MaxPacket, RSA1024: cfg.Options.RSA1024,
+	}
+	if store.IsNew() {
+		s.logf("service: no record at the manager and a blank disk: making a new TPM")
+		return tpm2.New(ec)
+	}
+	blob := store.Blob()
+	defer clear(blob)
+	return tpm2.Restore(ec, blob)
+}
+
+// startup sends TPM2_Startup, as no firmware does it for a vTPM. A resume for
+// which nothing was saved becomes a clear start, as firmware would do it.
+func startup(tpm *tpm2.TPM, resume bool, logf func(string, ...any)) error {
+	if resume {
+		rc := sendStartup(tpm, uint16(tpm2.TPM_SU_STATE))
+		if rc == tpmwire.RCSuccess {
+			return nil
+		}
+		logf("service: no saved state to resume (response code %#x), starting clear", rc)
+		tpm.PowerOn()
+	}
+	if rc := sendStartup(tpm, uint16(tpm2.TPM_SU_CLEAR)); rc != tpmwire.RCSuccess {
+		return fmt.Errorf("TPM2_Startup(CLEAR): response code %#x", rc)
+	}
+	return nil
+}
+
+func sendStartup(tpm *tpm2.TPM, kind uint16) uint32 {
+	h := tpmwire.Header{Tag: tpmwire.TagNoSessions, Size: tpmwire.HeaderSize + 2, Code: uint32(tpm2.TPM_CC_Startup)}
+	rsp := tpm.Execute(0, binary.BigEndian.AppendUint16(h.Append(nil), kind), nil)
+	r, err := tpmwire.ParsePacket(rsp)
+	if err != nil {
+		return tpmwire.RCFailure
+	}
+	return r.Code
+}
