@@ -1,0 +1,84 @@
+package manifest
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"xenvtpm/tools/stubimage/elfnote"
+)
+
+// Describe completes m with the images called names in dir: digests, entry
+// points, and the modules that the images themselves say they contain. It
+// returns the manifest's and the SBOM's bytes.
+func Describe(dir string, names []string, m Manifest) (manifest, sbom []byte, err error) {
+	m.Format = Format
+	uses := map[string][]string{}
+	modules := map[string]Module{}
+	for _, name := range names {
+		im, mods, err := describeImage(dir, name, m.Toolchain.Go)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		m.Images = append(m.Images, *im)
+		for _, mod := range mods {
+			if have, ok := modules[mod.Path]; ok && have != mod {
+				return nil, nil, fmt.Errorf("%s has %s %s, another image %s: they were not built together", name, mod.Path, mod.Version, have.Version)
+			}
+			modules[mod.Path] = mod
+			uses[name] = append(uses[name], mod.Path)
+		}
+	}
+	for _, mod := range modules {
+		m.Modules = append(m.Modules, mod)
+	}
+	sort.Slice(m.Modules, func(i, j int) bool { return m.Modules[i].Path < m.Modules[j].Path })
+	if sbom, err = SBOM(&m, uses); err != nil {
+		return nil, nil, err
+	}
+	m.Files = append(m.Files, Sum(SBOMFile, sbom))
+	manifest, err = m.Encode()
+	return manifest, sbom, err
+}
+
+func describeImage(dir, name, goVersion string) (*Image, []Module, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return nil, nil, err
+	}
+	entry, err := elfnote.Entry(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := buildinfo.Read(bytes.NewReader(b))
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.GoVersion != goVersion {
+		return nil, nil, fmt.Errorf("built with %s, not with %s", info.GoVersion, goVersion)
+	}
+	im := &Image{Digest: Sum(name, b), PVHEntry: fmt.Sprintf("%#x", entry), Package: info.Path}
+	packed, err := os.ReadFile(filepath.Join(dir, name+".gz"))
+	switch {
+	case err == nil:
+		d := Sum(name+".gz", packed)
+		im.Gzip = &d
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, nil, err
+	}
+	var mods []Module
+	for _, dep := range info.Deps {
+		if dep.Replace != nil {
+			return nil, nil, fmt.Errorf("module %s is replaced by %s: such an image cannot be rebuilt by others", dep.Path, dep.Replace.Path)
+		}
+		if dep.Sum == "" {
+			return nil, nil, fmt.Errorf("module %s has no hash", dep.Path)
+		}
+		mods = append(mods, Module{dep.Path, dep.Version, dep.Sum})
+	}
+	return im, mods, nil
+}
