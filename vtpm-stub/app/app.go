@@ -1,0 +1,218 @@
+// Package app is the vTPM domain's program without its metal: it connects the
+// manager and the disk, brings the TPM up, and runs the event loop that serves
+// the guests. It runs on a Xen domain as well as on the fake one of
+// board/xen/xentest.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"xenvtpm/board/xen/evtchn"
+	"xenvtpm/board/xen/gnttab"
+	"xenvtpm/board/xen/xenstore"
+	"xenvtpm/boot/startinfo"
+	"xenvtpm/drivers/blkfront"
+	"xenvtpm/drivers/tpmback"
+	"xenvtpm/drivers/tpmfront"
+	"xenvtpm/vtpm-stub/service"
+	"xenvtpm/vtpmmgr-stub/proto"
+)
+
+// Config is the domain that the program runs in.
+type Config struct {
+	Store    *xenstore.Client
+	Channels evtchn.Channels
+	Grants   gnttab.Grants
+	Options  startinfo.Options    // the command line
+	Logf     func(string, ...any) // may be nil
+	// Report, if set, gives a line about memory and CPU time; it is logged when
+	// the program ends and, with loglevel=debug, every 1000 commands.
+	Report func() string
+	// ConnectWait is how long the manager and the disk are waited for at the
+	// start; 0 means 30 s.
+	ConnectWait time.Duration
+}
+
+// App is the program.
+type App struct {
+	cfg  Config
+	opts service.Options
+	back *tpmback.Backend
+	mgr  *tpmfront.Device
+	disk *blkfront.Disk
+	svc  *service.Service
+	stop bool
+}
+
+// reportEvery is how many commands lie between two reports.
+const reportEvery = 1000
+
+// New makes the program and starts serving the handshakes of guests, so that
+// the toolstack need not wait for the manager. Its only errors are those of
+// xenstore.
+func New(cfg Config) (*App, error) {
+	if cfg.Logf == nil {
+		cfg.Logf = func(string, ...any) {}
+	}
+	if cfg.ConnectWait <= 0 {
+		cfg.ConnectWait = 30 * time.Second
+	}
+	a := &App{cfg: cfg}
+	var err error
+	a.back, err = tpmback.New(tpmback.Config{
+		Store: cfg.Store, Channels: cfg.Channels, Grants: cfg.Grants, Logf: cfg.Logf,
+		Connected: func(f tpmback.Frontend, u tpmback.UUID) {
+			cfg.Logf("vtpm: domain %d device %d connected (%v)", f.Domain, f.Handle, u)
+		},
+		Disconnected: func(f tpmback.Frontend, u tpmback.UUID) {
+			cfg.Logf("vtpm: domain %d device %d disconnected", f.Domain, f.Handle)
+		},
+	})
+	return a, err
+}
+
+// Stop makes Run return soon.
+func (a *App) Stop() { a.stop = true }
+
+// Run brings up the TPM and serves until Stop.
+func (a *App) Run() {
+	a.start()
+	for !a.stop {
+		if !a.serve() {
+			a.cfg.Channels.Wait(a.deadline())
+		}
+	}
+	a.close()
+}
+
+// start never fails: what goes wrong is logged, and the TPM is in failure mode.
+func (a *App) start() {
+	opts, err := service.ParseOptions(a.cfg.Options)
+	a.opts = opts
+	if err == nil {
+		err = a.connect()
+	}
+	sc := service.StartConfig{
+		Options: opts, Logf: a.cfg.Logf, OpenError: err,
+		Clock: func() int64 { return a.cfg.Channels.Now() / int64(time.Millisecond) },
+	}
+	if err == nil {
+		sc.Disk = a.disk
+		sc.Manager = &proto.Client{S: a.mgr}
+		sc.Entropy = service.NewEntropy(sc.Manager, a.cfg.Logf)
+		a.greet(sc.Manager)
+	}
+	a.svc = service.Start(sc)
+	if !a.svc.Failed() {
+		a.cfg.Logf("vtpm: ready")
+	}
+}
+
+// connect opens the manager and the disk.
+func (a *App) connect() error {
+	var err error
+	a.mgr, err = tpmfront.Open(tpmfront.Config{
+		Store: a.cfg.Store, Channels: a.cfg.Channels, Grants: a.cfg.Grants,
+		Idle: a.idle, Logf: a.cfg.Logf, ConnectWait: a.cfg.ConnectWait,
+	})
+	if err != nil {
+		return fmt.Errorf("connecting the manager (is it running, and named in this domain's vtpm= line?): %w", err)
+	}
+	a.disk, err = blkfront.Open(blkfront.Config{
+		Store: a.cfg.Store, Channels: a.cfg.Channels, Grants: a.cfg.Grants,
+		Idle: a.idle, Logf: a.cfg.Logf, ConnectWait: a.cfg.ConnectWait,
+	})
+	if err != nil {
+		return fmt.Errorf("connecting the disk: %w", err)
+	}
+	if a.disk.ReadOnly() {
+		return errors.New("the disk is read-only; use access=w")
+	}
+	return nil
+}
+
+// greet asks who the manager is, for the log. Xen's own does not know the
+// question.
+func (a *App) greet(c *proto.Client) {
+	h, err := c.Hello()
+	var refused proto.Result
+	switch {
+	case err == nil:
+		a.cfg.Logf("vtpm: manager %v, protocol %d, flags %#x", h.Manager, h.Version, h.Flags)
+	case errors.As(err, &refused):
+		a.cfg.Logf("vtpm: a manager without this project's extensions (%v)", err)
+	default:
+		a.cfg.Logf("vtpm: greeting the manager: %v", err)
+	}
+}
+
+// idle runs while something else waits: handshakes go on, commands do not.
+func (a *App) idle() {
+	a.cfg.Store.Dispatch()
+	a.back.Poll()
+}
+
+// serve does one round: events, then at most one command, so that a busy guest
+// cannot keep the handshakes of others waiting. It reports whether there was a
+// command.
+func (a *App) serve() bool {
+	a.idle()
+	if a.mgr != nil {
+		a.mgr.Poll()
+	}
+	if a.disk != nil {
+		a.disk.Poll()
+	}
+	req := a.back.Next()
+	if req == nil {
+		return false
+	}
+	rsp := a.svc.Handle(&service.Request{
+		From: req.Frontend.String(), UUID: req.UUID, Locality: req.Locality,
+		Command: req.Command, Cancelled: req.Cancelled,
+	})
+	if err := req.Respond(rsp); err != nil && !errors.Is(err, tpmback.ErrDisconnected) {
+		a.cfg.Logf("vtpm: answering %v: %v", req.Frontend, err)
+	}
+	if a.opts.Debug && a.svc.Count()%reportEvery == 0 {
+		a.report()
+	}
+	return true
+}
+
+// deadline is when somebody has something to do without an event.
+func (a *App) deadline() int64 {
+	d := a.back.Deadline()
+	if a.mgr != nil {
+		d = min(d, a.mgr.Deadline())
+	}
+	if a.disk != nil {
+		d = min(d, a.disk.Deadline())
+	}
+	return d
+}
+
+// close lets go of everything. The state needs no saving: no command was
+// answered before its changes were durable.
+func (a *App) close() {
+	a.back.Close()
+	if a.disk != nil {
+		if err := a.disk.Close(); err != nil {
+			a.cfg.Logf("vtpm: closing the disk: %v", err)
+		}
+	}
+	if a.mgr != nil {
+		if err := a.mgr.Close(); err != nil {
+			a.cfg.Logf("vtpm: closing the connection to the manager: %v", err)
+		}
+	}
+	a.report()
+}
+
+func (a *App) report() {
+	if a.cfg.Report != nil {
+		a.cfg.Logf("vtpm: %d commands; %s", a.svc.Count(), a.cfg.Report())
+	}
+}
