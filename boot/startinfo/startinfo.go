@@ -78,10 +78,13 @@ func Parse(read ReadAt, addr uint64) (*Info, error) {
 	if info.Modules, err = modules(read, le.Uint64(head[abi.StartInfoModlist:]), le.Uint32(head[abi.StartInfoNrModules:])); err != nil {
 		return nil, err
 	}
-	if info.Version >= 1 {
-		info.Memmap, err = memmap(read, le.Uint64(head[abi.StartInfoMemmap:]), le.Uint32(head[abi.StartInfoMemmapEntries:]))
+	if info.Version < 1 {
+		return info, nil
 	}
-	return info, err
+	if info.Memmap, err = memmap(read, le.Uint64(head[abi.StartInfoMemmap:]), le.Uint32(head[abi.StartInfoMemmapEntries:])); err != nil {
+		return nil, err
+	}
+	return info, nil
 }
 
 func modules(read ReadAt, addr uint64, n uint32) ([]Module, error) {

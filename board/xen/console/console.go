@@ -42,10 +42,10 @@ type Writer struct {
 	wake Wake
 
 	line    []byte // not yet complete, or not yet sent; fixed capacity
-	notes   [32]byte
-	lost    int    // lines since the last one that got through
-	stalled bool   // the reader let us wait in vain
-	broken  bool   // the ring is corrupt; nothing goes there any more
+	notes   [48]byte
+	lost    int  // lines since the last one that got through
+	stalled bool // the reader let us wait in vain
+	broken  bool // the ring is corrupt; nothing goes there any more
 }
 
 // New makes a Writer over the console page.

@@ -171,9 +171,9 @@ func (p *Page) CopyIn(off int, src []byte) bool {
 
 // Zero clears the page.
 func (p *Page) Zero() {
-	for off := 0; off < PageSize; off += 8 {
-		p.Store64(off, 0)
-	}
+	var zeros [PageSize]byte
+	p.CopyIn(0, zeros[:])
+	Barrier()
 }
 
 // Barrier completes all earlier loads and stores before any later one.

@@ -19,7 +19,7 @@ func FuzzParser(f *testing.F) {
 		}
 		whole, errWhole := parseAll(stream, len(stream))
 		pieces, errPieces := parseAll(stream, step)
-		if !errors.Is(errWhole, errPieces) && !errors.Is(errPieces, ErrCorrupt) {
+		if errors.Is(errWhole, ErrCorrupt) != errors.Is(errPieces, ErrCorrupt) || (errWhole == nil) != (errPieces == nil) {
 			t.Fatalf("%v in one go, %v in steps of %d", errWhole, errPieces, step)
 		}
 		if len(whole) != len(pieces) {
