@@ -3,38 +3,50 @@ package dom0
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"xenvtpm/tools/xlconf"
 )
 
 // bootStep boots one image, streams its console and waits until it stops.
-// Parameters: name, memory, extra, iomem, disk, timeout, expect.
+// Parameters: name, memory, extra, iomem, disk, timeout, expect, shutdown.
 func bootStep(l *Lab) error {
-	name := l.param("name", "image")
 	memory, err := strconv.Atoi(l.param("memory", "16"))
 	if err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
-	image := xlconf.Image{
-		Common: xlconf.Common{Name: name, MemoryMB: memory, Extra: l.param("extra", ""),
-			OnCrash: "preserve", NativeTSC: true},
-		Image: ImageDir + "/" + name + ".elf", IOMem: l.param("iomem", ""),
+	disk, err := strconv.ParseInt(l.param("disk", "0"), 10, 64)
+	if err != nil {
+		return fmt.Errorf("disk: %w", err)
 	}
-	if mb, err := strconv.Atoi(l.param("disk", "0")); err == nil && mb > 0 {
-		image.Disk = DataDir + "/" + name + ".img"
-		if err := newDisk(image.Disk, int64(mb)<<20); err != nil {
+	image := xlconf.Image{Common: xlconf.Common{Name: l.param("name", "image"), MemoryMB: memory}}
+	c := bootCase{what: "boots and powers off", extra: l.param("extra", ""), iomem: l.param("iomem", ""),
+		diskMB: disk, expect: []string{}, shutdown: l.param("shutdown", ""), limit: l.duration("timeout", time.Minute)}
+	if e := l.param("expect", ""); e != "" {
+		c.what, c.expect = "boots, prints "+e+" and powers off", []string{e}
+	}
+	return l.bootImage(image, c)
+}
+
+// bootImage boots an image and checks that it does what the case says.
+func (l *Lab) bootImage(image xlconf.Image, c bootCase) error {
+	if c.what == "" {
+		c.what = "boots, prints SUCCESS and powers off"
+	}
+	if c.expect == nil {
+		c.expect = []string{"SUCCESS"}
+	}
+	if c.limit == 0 {
+		c.limit = smokeLimit
+	}
+	image.Image = ImageDir + "/" + image.Name + ".elf"
+	image.Extra, image.IOMem, image.OnCrash, image.NativeTSC = c.extra, c.iomem, "preserve", true
+	if c.diskMB > 0 {
+		image.Disk = DataDir + "/" + image.Name + ".img"
+		if err := newDisk(image.Disk, c.diskMB<<20); err != nil {
 			return err
 		}
 	}
-	return l.bootImage(image, l.duration("timeout", time.Minute), l.param("expect", ""), l.param("shutdown", ""), false)
-}
-
-// bootImage checks that an image boots, prints expect (if not empty) and powers off by itself,
-// or, after it has printed the text shutdown, when asked to. With crash it must end with the
-// crash reason instead.
-func (l *Lab) bootImage(image xlconf.Image, limit time.Duration, expect, shutdown string, crash bool) error {
 	config, err := image.Config()
 	if err != nil {
 		return err
@@ -44,38 +56,42 @@ func (l *Lab) bootImage(image xlconf.Image, limit time.Duration, expect, shutdow
 		return err
 	}
 	l.Logf("%s: xl create took %.2f s", image.Name, d.Created.Seconds())
-	if shutdown != "" {
-		if _, err = d.Console.Wait(shutdown, limit); err == nil {
-			_, _, err = l.xl.do("shutdown", image.Name)
-		}
-		if err != nil {
-			l.Check(image.Name+" takes a shutdown request", err)
-		}
-	}
-	e, gone, err := d.Stopped(limit)
-	switch {
-	case err == nil && gone:
-		err = fmt.Errorf("%s is gone although it should have been preserved", image.Name)
-	case err == nil && e.Crashed() != crash:
-		err = fmt.Errorf("%s ended in state %s", image.Name, e.State)
-	}
+	err = l.watchImage(d, c)
 	if _, derr := d.Destroy(); derr != nil {
 		l.Logf("%v", derr)
 	}
 	time.Sleep(200 * time.Millisecond) // xenconsoled drains the ring of a dying domain
 	d.Console.Close()
-	if err == nil && expect != "" {
-		if _, _, ok := d.Console.Find(0, expect); !ok {
-			err = fmt.Errorf("%s did not print %q; its last lines are:\n%s", image.Name, expect, d.Console.Tail(8))
+	for _, text := range c.expect {
+		if _, _, ok := d.Console.Find(0, text); !ok && err == nil {
+			err = fmt.Errorf("it did not print %q; its last lines are:\n%s", text, d.Console.Tail(8))
 		}
 	}
-	what := image.Name + " boots and powers off"
-	if crash {
-		what = image.Name + " boots and ends with the crash reason"
+	if line, _, ok := d.Console.Find(0, "FAIL"); ok && err == nil {
+		err = fmt.Errorf("it printed %q", line)
 	}
-	if expect != "" {
-		what = strings.Replace(what, " and", ", prints "+expect+" and", 1)
+	l.Check(image.Name+" "+c.what, err)
+	return nil
+}
+
+// watchImage waits until the domain has stopped and checks the reason.
+func (l *Lab) watchImage(d *Domain, c bootCase) error {
+	if c.shutdown != "" {
+		if _, err := d.Console.Wait(c.shutdown, c.limit); err != nil {
+			return err
+		}
+		if _, _, err := l.xl.do("shutdown", d.Name); err != nil {
+			return err
+		}
 	}
-	l.Check(what, err)
+	e, gone, err := d.Stopped(c.limit)
+	switch {
+	case err != nil:
+		return err
+	case gone:
+		return fmt.Errorf("it is gone although it should have been preserved")
+	case e.Crashed() != c.crash:
+		return fmt.Errorf("it ended in state %s", e.State)
+	}
 	return nil
 }

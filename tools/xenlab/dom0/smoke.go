@@ -1,52 +1,62 @@
 package dom0
 
 import (
-	"fmt"
-	"strings"
+	"errors"
 	"time"
 
 	"xenvtpm/tools/xlconf"
 )
 
-// smokeNeeds are the settings of those smoke kernels that need more than memory.
-var smokeNeeds = map[string]struct {
+// bootCase is one way to boot an image and what must come of it.
+type bootCase struct {
+	what     string // "" is "boots, prints SUCCESS and powers off"
+	extra    string
 	iomem    string
 	diskMB   int64
-	expect   string
-	shutdown string
-	crash    bool
-}{
-	"smoke-tis":      {iomem: "fed40,5"},
-	"smoke-blk":      {diskMB: 4},
-	"smoke-shutdown": {shutdown: "WAITING"},
-	"smoke-panic":    {crash: true},
-	"smoke-fault":    {crash: true},
+	expect   []string      // that the console shows; nil is SUCCESS
+	shutdown string        // ask it to power off when it shows this
+	crash    bool          // it must end with the crash reason
+	limit    time.Duration // 0 is smokeLimit
+}
+
+const smokeLimit = 90 * time.Second
+
+// smokeCases are the kernels that need more than memory, or that end otherwise than by saying SUCCESS.
+var smokeCases = map[string][]bootCase{
+	"smoke-tis":      {{iomem: "fed40,5"}},
+	"smoke-blk":      {{diskMB: 4}},
+	"smoke-console":  {{expect: []string{"line 2999 of 3000", "SUCCESS"}}},
+	"smoke-shutdown": {{what: "powers off when asked to", shutdown: "ready", expect: []string{"SUCCESS"}}},
+	"smoke-panic": {{what: "shows Go's trace and ends as a crash", crash: true,
+		expect: []string{"goroutine 1 [running]"}}},
+	"smoke-exception": {exception("nil"), exception("code"), exception("constant"), exception("execute"),
+		exception("nowhere"), exception("behind"),
+		// The runtime itself finds a stack overflow.
+		{what: "reports a stack overflow and ends as a crash", crash: true, extra: "kind=overflow",
+			expect: []string{"raising overflow", "stack overflow"}}},
+}
+
+func exception(kind string) bootCase {
+	return bootCase{what: "reports the exception " + kind + " and ends as a crash", crash: true,
+		extra: "kind=" + kind, expect: []string{"raising " + kind, "exception ", "return addresses:"}}
 }
 
 // smokeStep boots every smoke kernel there is.
 func smokeStep(l *Lab) error {
+	if len(l.images) == 0 {
+		return errors.New("there are no smoke kernels")
+	}
 	for _, name := range l.images {
-		need := smokeNeeds[name]
-		image := xlconf.Image{
-			Common: xlconf.Common{Name: name, MemoryMB: 16, OnCrash: "preserve", NativeTSC: true},
-			Image:  ImageDir + "/" + name + ".elf", IOMem: need.iomem,
+		cases := smokeCases[name]
+		if cases == nil {
+			cases = []bootCase{{}}
 		}
-		if need.diskMB > 0 {
-			image.Disk = DataDir + "/" + name + ".img"
-			if err := newDisk(image.Disk, need.diskMB<<20); err != nil {
+		for _, c := range cases {
+			image := xlconf.Image{Common: xlconf.Common{Name: name, MemoryMB: 16}}
+			if err := l.bootImage(image, c); err != nil {
 				return err
 			}
 		}
-		expect := need.expect
-		if expect == "" {
-			expect = "SUCCESS"
-		}
-		if err := l.bootImage(image, 90*time.Second, expect, need.shutdown, need.crash); err != nil {
-			return err
-		}
-	}
-	if len(l.images) == 0 {
-		return fmt.Errorf("there are no smoke kernels (images: %q)", strings.Join(l.images, ","))
 	}
 	return l.onlyDom0Left()
 }

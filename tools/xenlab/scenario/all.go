@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -52,38 +53,49 @@ func firstlight() *Scenario {
 	return s
 }
 
-// images finds the images that a scenario needs in build/images.
+// images finds the images that a scenario needs among those that were built.
 func (w *Workshop) images(s *Scenario) error {
 	if len(s.Needs) == 0 {
 		return nil
 	}
-	dir := filepath.Join(w.Build, "images")
-	found := make(map[string]string)
+	built, err := w.built()
+	if err != nil {
+		return err
+	}
+	s.Images = make(map[string]string)
 	for _, pattern := range s.Needs {
-		files, err := filepath.Glob(filepath.Join(dir, pattern+".elf"))
-		if err != nil {
-			return fmt.Errorf("xenlab: %w", err)
+		before := len(s.Images)
+		for name, file := range built {
+			if ok, err := path.Match(pattern, name); err == nil && ok {
+				s.Images[name] = file
+			}
 		}
-		if len(files) == 0 {
-			return fmt.Errorf("xenlab: there is no %s: run make images first", filepath.Join(dir, pattern+".elf"))
+		if len(s.Images) == before {
+			return fmt.Errorf("there is no image %s in %s: run make images first", pattern, filepath.Join(w.Build, "images"))
 		}
-		for _, f := range files {
-			found[imageName(f)] = f
-		}
-	}
-	if s.Images == nil {
-		s.Images = make(map[string]string)
-	}
-	for name, file := range found {
-		if _, err := os.Stat(file); err != nil {
-			return errors.Join(errors.New("xenlab: an image cannot be read"), err)
-		}
-		s.Images[name] = file
 	}
 	for i := range s.Phases {
 		s.Phases[i].Job.Images = imageNames(s.Images)
 	}
 	return nil
+}
+
+// built lists the images by name: those of build/images, and the smoke kernels of
+// build/smoke with smoke- before their names.
+func (w *Workshop) built() (map[string]string, error) {
+	list := make(map[string]string)
+	for dir, prefix := range map[string]string{"images": "", "smoke": "smoke-"} {
+		entries, err := os.ReadDir(filepath.Join(w.Build, dir))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("xenlab: %w", err)
+		}
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); e.Type().IsRegular() && (ext == "" || ext == ".elf") {
+				list[prefix+imageName(e.Name())] = filepath.Join(w.Build, dir, e.Name())
+			}
+		}
+	}
+	return list, nil
 }
 
 func imageNames(images map[string]string) string {
