@@ -24,6 +24,7 @@ type testTPM struct {
 	cancel   bool   // what Cancelled answers
 	buf      [maxResponseSize]byte
 	keepFail bool // failure mode is expected
+	daMoved  bool // failedTries changed in the last fuzzed command
 }
 
 // testConfig is the Config of newTestTPM, with entropy that is the same in
