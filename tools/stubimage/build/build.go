@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/build"
@@ -31,11 +32,6 @@ var (
 func Flags() []string {
 	return []string{"-trimpath", "-buildvcs=false", "-tags=" + strings.Join(Tags, ","), "-ldflags=" + strings.Join(LDFlags, " ")}
 }
-
-// settings neutralise what a user's environment could put into an image. Every
-// value is non-empty: an empty one would let the go command's own
-// configuration file decide.
-var settings = []string{"GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOEXPERIMENT=none", "GOFIPS140=off", "GOWORK=off", "GODEBUG=tarinsecurepath=1"}
 
 // An Image is a program that boots as a guest.
 type Image struct {
@@ -106,7 +102,10 @@ func link(ctx context.Context, cfg Config, images []Image, dir string, ldflags [
 	for _, im := range images {
 		args = append(args, im.Package)
 	}
-	cmd := Command(ctx, cfg, args...)
+	cmd, err := Command(ctx, cfg, args...)
+	if err != nil {
+		return err
+	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -115,15 +114,46 @@ func link(ctx context.Context, cfg Config, images []Image, dir string, ldflags [
 	return nil
 }
 
-// Command is a go command for the images in the source tree.
-func Command(ctx context.Context, cfg Config, args ...string) *exec.Cmd {
-	cmd := cfg.Toolchain.Command(ctx, args...)
-	if cfg.Env != nil {
-		cmd.Env = append(append([]string{}, cfg.Env...), cfg.Toolchain.Target()...)
+// kept are the settings of a user's go command that say where modules come
+// from and where work is cached. None of them can change an image: go.sum
+// decides what a module is, and the cache is keyed by contents.
+var kept = []string{"GOPROXY", "GONOPROXY", "GOPRIVATE", "GOSUMDB", "GONOSUMDB", "GOINSECURE", "GOMODCACHE", "GOCACHE", "GOPATH", "GOAUTH"}
+
+// Command is a go command for the images in the source tree. Of everything
+// else that could reach an image, GOFLAGS, GOAMD64, GOEXPERIMENT, GOFIPS140,
+// GOWORK and the like, in the environment or in the go command's own
+// configuration file, nothing is left.
+func Command(ctx context.Context, cfg Config, args ...string) (*exec.Cmd, error) {
+	base := cfg.Env
+	if base == nil {
+		base = os.Environ()
 	}
-	cmd.Env = append(cmd.Env, settings...)
+	ask := cfg.Toolchain.Command(ctx, append([]string{"env", "-json"}, kept...)...)
+	ask.Env = append(append([]string{}, base...), "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly")
+	ask.Dir = cfg.Root
+	b, err := ask.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	var have map[string]string
+	if err := json.Unmarshal(b, &have); err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	cmd := cfg.Toolchain.Command(ctx, args...)
+	cmd.Env = nil
+	for _, kv := range base {
+		if !strings.HasPrefix(kv, "GO") && !strings.HasPrefix(kv, "CGO_") {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
+	for _, name := range kept {
+		if have[name] != "" {
+			cmd.Env = append(cmd.Env, name+"="+have[name])
+		}
+	}
+	cmd.Env = append(append(cmd.Env, "GOENV=off", "GOWORK=off"), cfg.Toolchain.Target()...)
 	cmd.Dir = cfg.Root
-	return cmd
+	return cmd, nil
 }
 
 // finish adds the PVH note and puts the image and its compressed form in

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"time"
 
@@ -164,7 +163,7 @@ func contents(dir string, m *manifest.Manifest, p Policy) error {
 
 // signatures counts the signers of raw.
 func signatures(dir string, raw []byte, p Policy, report *Report) error {
-	names, err := filepath.Glob(filepath.Join(globQuote(dir), manifest.File+".*sig"))
+	names, err := signatureFiles(dir)
 	if err != nil {
 		return err
 	}
@@ -175,11 +174,9 @@ func signatures(dir string, raw []byte, p Policy, report *Report) error {
 	if len(names) > most {
 		return refuse(Malformed, "%d signature files", len(names))
 	}
-	sort.Strings(names)
 	var first *Refusal
 	count := newCounter()
-	for _, name := range names {
-		base := filepath.Base(name)
+	for _, base := range names {
 		signer, err := one(dir, base, raw, p)
 		var r *Refusal
 		switch {
@@ -211,6 +208,21 @@ func orNone(list []string) string {
 		return "none"
 	}
 	return strings.Join(list, "; ")
+}
+
+// signatureFiles lists the manifest's signatures by name.
+func signatureFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // sorted
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() != manifest.File && manifest.Reserved(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // one checks a signature file and returns the allowed signer whose it is.
@@ -302,8 +314,4 @@ func readFile(dir, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w: more than %d bytes", name, errTooBig, limit)
 	}
 	return b, err
-}
-
-func globQuote(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
