@@ -76,6 +76,7 @@ var errFailed = errors.New("a check failed")
 // common are the options of all commands that start a machine.
 type common struct {
 	kvm, verbose, json bool
+	images             string
 }
 
 func (c *common) register(fs *flag.FlagSet) {
@@ -169,6 +170,7 @@ func runCommand(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("xenlab run", flag.ContinueOnError)
 	var c common
 	c.register(fs)
+	fs.StringVar(&c.images, "images", "", "`folder` with the images (default build/images)")
 	pos, err := parse(fs, args, 1)
 	if err != nil {
 		return err
@@ -185,6 +187,9 @@ func (c *common) run(ctx context.Context, s *scenario.Scenario) error {
 	w, err := workshop()
 	if err != nil {
 		return err
+	}
+	if c.images != "" {
+		w.Images = c.images
 	}
 	if err := w.Prepare(ctx, false); err != nil {
 		return err

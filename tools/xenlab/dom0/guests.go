@@ -76,7 +76,7 @@ func (l *Lab) startGuest(g guestConfig) (*Domain, error) {
 }
 
 // guestLimit bounds a guest's boot and its steps under emulation.
-const guestLimit = 150 * time.Second
+const guestLimit = 6 * time.Minute
 
 // Finished waits until the guest has done all its steps.
 func (d *Domain) Finished(limit time.Duration) error {

@@ -125,7 +125,7 @@ func (s *stack) shutDown() {
 		if d == nil {
 			continue
 		}
-		took, err := d.ShutDown(45 * time.Second)
+		took, err := d.ShutDown(2 * time.Minute)
 		if s.l.Check(d.Name+" shuts down when asked to", err) {
 			s.l.Metric("shutdown of "+d.Name, took.Seconds(), "s")
 		}

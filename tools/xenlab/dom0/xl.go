@@ -11,7 +11,7 @@ import (
 
 // xlLimit bounds every call of xl: libxl's own limits are 10 s each, and a
 // removal can wait for two of them.
-const xlLimit = 60 * time.Second
+const xlLimit = 3 * time.Minute
 
 // listEvery is how often xl list may be called. Under emulation each call costs a good part of
 // a processor for a tenth of a second.

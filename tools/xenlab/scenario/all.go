@@ -46,8 +46,8 @@ func firstlight() *Scenario {
 	s := &Scenario{
 		Name: "firstlight", About: "manager, vTPM and a stock guest; power cuts; damaged and old disks", Needs: stubs, Guest: true,
 		TPM: machine.TPM20,
-		Phases: []Phase{power("first", 8*time.Minute), power("again", 6*time.Minute), power("tamper", 15*time.Minute),
-			power("changed", 6*time.Minute), power("restored", 6*time.Minute)},
+		Phases: []Phase{power("first", 20*time.Minute), power("again", 20*time.Minute), power("tamper", 40*time.Minute),
+			power("changed", 20*time.Minute), power("restored", 20*time.Minute)},
 	}
 	s.Phases[3].OpenTPM = true
 	return s
@@ -71,7 +71,7 @@ func (w *Workshop) images(s *Scenario) error {
 			}
 		}
 		if len(s.Images) == before {
-			return fmt.Errorf("there is no image %s in %s: run make images first", pattern, filepath.Join(w.Build, "images"))
+			return fmt.Errorf("there is no image %s in %s: run make images first", pattern, w.Images)
 		}
 	}
 	for i := range s.Phases {
@@ -80,18 +80,19 @@ func (w *Workshop) images(s *Scenario) error {
 	return nil
 }
 
-// built lists the images by name: those of build/images, and the smoke kernels of
-// build/smoke with smoke- before their names.
+// built lists the images by name: those of the image folder, and the smoke kernels of the
+// folder smoke in it or beside it, with smoke- before their names.
 func (w *Workshop) built() (map[string]string, error) {
 	list := make(map[string]string)
-	for dir, prefix := range map[string]string{"images": "", "smoke": "smoke-"} {
-		entries, err := os.ReadDir(filepath.Join(w.Build, dir))
+	for dir, prefix := range map[string]string{w.Images: "", filepath.Join(w.Images, "smoke"): "smoke-",
+		filepath.Join(filepath.Dir(w.Images), "smoke"): "smoke-"} {
+		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("xenlab: %w", err)
 		}
 		for _, e := range entries {
 			if ext := filepath.Ext(e.Name()); e.Type().IsRegular() && (ext == "" || ext == ".elf") {
-				list[prefix+imageName(e.Name())] = filepath.Join(w.Build, dir, e.Name())
+				list[prefix+imageName(e.Name())] = filepath.Join(dir, e.Name())
 			}
 		}
 	}

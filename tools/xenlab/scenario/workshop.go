@@ -24,8 +24,10 @@ import (
 type Workshop struct {
 	Root  string // of the repository
 	Cache string // downloads and what is made of them only
-	Build string // build output: images, logs
-	Logf  func(format string, a ...any)
+	Build string // build output: helpers, logs
+	// Images is the folder with the images of vtpm-stub, vtpmmgr-stub and, as smoke-NAME, the smoke kernels.
+	Images string
+	Logf   func(format string, a ...any)
 
 	tree    *debs.Tree
 	Xen     string // uncompressed hypervisor
@@ -76,7 +78,8 @@ func NewWorkshop(cache string, logf func(string, ...any)) (*Workshop, error) {
 	if cache, err = filepath.Abs(cache); err != nil {
 		return nil, fmt.Errorf("xenlab: %w", err)
 	}
-	return &Workshop{Root: root, Cache: cache, Build: filepath.Join(root, "build"), Logf: logf}, nil
+	build := filepath.Join(root, "build")
+	return &Workshop{Root: root, Cache: cache, Build: build, Images: filepath.Join(build, "images"), Logf: logf}, nil
 }
 
 func isRepository(dir string) bool {
