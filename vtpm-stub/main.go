@@ -44,7 +44,9 @@ func run(p *xenpvh.Platform) error {
 	if err != nil {
 		return err
 	}
-	a.Run()
+	if err := a.Run(); err != nil {
+		return err
+	}
 	p.Shutdown(reason)
 	return nil
 }

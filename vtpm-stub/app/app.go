@@ -44,6 +44,10 @@ type App struct {
 	disk *blkfront.Disk
 	svc  *service.Service
 	stop bool
+	lost error // xenstore is gone
+
+	optErr     error
+	driverLogf func(string, ...any) // nil with loglevel=error
 }
 
 // reportEvery is how many commands lie between two reports.
@@ -60,42 +64,45 @@ func New(cfg Config) (*App, error) {
 		cfg.ConnectWait = 30 * time.Second
 	}
 	a := &App{cfg: cfg}
+	a.opts, a.optErr = service.ParseOptions(cfg.Options)
+	if !a.opts.Quiet {
+		a.driverLogf = cfg.Logf
+	}
 	var err error
 	a.back, err = tpmback.New(tpmback.Config{
-		Store: cfg.Store, Channels: cfg.Channels, Grants: cfg.Grants, Logf: cfg.Logf,
-		Connected: func(f tpmback.Frontend, u tpmback.UUID) {
-			cfg.Logf("vtpm: domain %d device %d connected (%v)", f.Domain, f.Handle, u)
-		},
-		Disconnected: func(f tpmback.Frontend, u tpmback.UUID) {
-			cfg.Logf("vtpm: domain %d device %d disconnected", f.Domain, f.Handle)
-		},
+		Store: cfg.Store, Channels: cfg.Channels, Grants: cfg.Grants, Logf: a.driverLogf,
 	})
-	return a, err
+	if err != nil {
+		return nil, err
+	}
+	cfg.Store.SetIdle(a.back.Poll)
+	return a, nil
 }
 
 // Stop makes Run return soon.
 func (a *App) Stop() { a.stop = true }
 
-// Run brings up the TPM and serves until Stop.
-func (a *App) Run() {
+// Run brings up the TPM and serves until Stop. Its only error is a lost
+// connection to xenstore.
+func (a *App) Run() error {
 	a.start()
-	for !a.stop {
-		if !a.serve() {
+	for !a.stop && a.lost == nil {
+		if !a.serve() && !a.stop && a.lost == nil && !a.cfg.Store.Pending() {
 			a.cfg.Channels.Wait(a.deadline())
 		}
 	}
 	a.close()
+	return a.lost
 }
 
 // start never fails: what goes wrong is logged, and the TPM is in failure mode.
 func (a *App) start() {
-	opts, err := service.ParseOptions(a.cfg.Options)
-	a.opts = opts
+	err := a.optErr
 	if err == nil {
 		err = a.connect()
 	}
 	sc := service.StartConfig{
-		Options: opts, Logf: a.cfg.Logf, OpenError: err,
+		Options: a.opts, Logf: a.cfg.Logf, OpenError: err,
 		Clock: func() int64 { return a.cfg.Channels.Now() / int64(time.Millisecond) },
 	}
 	if err == nil {
@@ -115,14 +122,14 @@ func (a *App) connect() error {
 	var err error
 	a.mgr, err = tpmfront.Open(tpmfront.Config{
 		Store: a.cfg.Store, Channels: a.cfg.Channels, Grants: a.cfg.Grants,
-		Idle: a.idle, Logf: a.cfg.Logf, ConnectWait: a.cfg.ConnectWait,
+		Idle: a.idle, Logf: a.driverLogf, ConnectWait: a.cfg.ConnectWait,
 	})
 	if err != nil {
 		return fmt.Errorf("connecting the manager (is it running, and named in this domain's vtpm= line?): %w", err)
 	}
 	a.disk, err = blkfront.Open(blkfront.Config{
 		Store: a.cfg.Store, Channels: a.cfg.Channels, Grants: a.cfg.Grants,
-		Idle: a.idle, Logf: a.cfg.Logf, ConnectWait: a.cfg.ConnectWait,
+		Idle: a.idle, Logf: a.driverLogf, ConnectWait: a.cfg.ConnectWait,
 	})
 	if err != nil {
 		return fmt.Errorf("connecting the disk: %w", err)
@@ -150,7 +157,10 @@ func (a *App) greet(c *proto.Client) {
 
 // idle runs while something else waits: handshakes go on, commands do not.
 func (a *App) idle() {
-	a.cfg.Store.Dispatch()
+	if err := a.cfg.Store.Dispatch(); err != nil {
+		a.lost = err
+		return
+	}
 	a.back.Poll()
 }
 
