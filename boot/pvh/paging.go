@@ -61,72 +61,81 @@ func clearBehind(end uintptr) {
 	}
 }
 
-// protectImage maps the first tables*2 MB in small pages, data by default,
-// and then goes through the image's segments.
+// protectImage maps the first tables*2 MB in small pages. Every entry is written
+// once, with its final value, and a table is linked in when it is complete: the
+// code that runs here, and the exception handlers, are among these pages, and
+// the processor may look at an entry at any moment.
 //
 //go:nosplit
 func protectImage() bool {
-	phoff, phnum := uintptr(load64(ImageBase+32)), uintptr(load16(ImageBase+56))
-	if load32(ImageBase) != elfMagic || phoff > pageSize || phnum > 16 {
+	if load32(ImageBase) != elfMagic || phOffset() > pageSize || phCount() > 16 {
 		return false
 	}
-	for i := uintptr(0); i < phnum; i++ {
-		if _, end, _ := segment(phoff, i); end > tables*largePage {
+	for i := uintptr(0); i < phCount(); i++ {
+		start, end, flags := segment(i)
+		if end > tables*largePage {
 			return false
 		}
-	}
-	smallPages()
-	for i := uintptr(0); i < phnum; i++ {
-		start, end, flags := segment(phoff, i)
 		if flags&pfX != 0 {
 			textStart, textEnd = start, end
 		}
 		imageEnd = max(imageEnd, end)
-		protectRange(start, end, flags)
 	}
-	setPage(hypercallPage, bitPresent)
+	for a := uintptr(pageSize); a < tables*largePage; a += pageSize {
+		store64(pt0+a/pageSize*8, access(a))
+	}
+	for t := uintptr(0); t < tables; t++ {
+		store64(pd0+t*8, uint64(pt0+t*pageSize)|bitWrite|bitPresent)
+	}
 	return true
 }
+
+// access returns the entry of a page: that of the segment that it belongs to, or
+// that of data.
+//
+//go:nosplit
+func access(page uintptr) uint64 {
+	switch page {
+	case trapGuard, bootGuard:
+		return 0
+	case hypercallPage:
+		return hypercallPage | bitPresent
+	}
+	for i := uintptr(0); i < phCount(); i++ {
+		start, end, flags := segment(i)
+		if page < start&^(pageSize-1) || page >= end {
+			continue
+		}
+		bits := uint64(page) | bitPresent
+		if flags&pfW != 0 {
+			bits |= bitWrite
+		}
+		if flags&pfX == 0 {
+			bits |= nx()
+		}
+		return bits
+	}
+	return uint64(page) | bitPresent | bitWrite | nx()
+}
+
+// phOffset and phCount are e_phoff and e_phnum of the ELF header.
+//
+//go:nosplit
+func phOffset() uintptr { return uintptr(load64(ImageBase + 32)) }
+
+//go:nosplit
+func phCount() uintptr { return uintptr(load16(ImageBase + 56)) }
 
 // segment returns what program header i loads, or nothing.
 //
 //go:nosplit
-func segment(phoff, i uintptr) (start, end uintptr, flags uint32) {
-	ph := ImageBase + phoff + i*phSize
+func segment(i uintptr) (start, end uintptr, flags uint32) {
+	ph := ImageBase + phOffset() + i*phSize
 	if load32(ph) != ptLoad {
 		return 0, 0, 0
 	}
 	start = uintptr(load64(ph + 16))
 	return start, start + uintptr(load64(ph+40)), load32(ph + 4)
-}
-
-//go:nosplit
-func smallPages() {
-	for a := uintptr(bootStack); a < tables*largePage; a += pageSize {
-		setPage(a, bitPresent|bitWrite|nx())
-	}
-	for t := uintptr(0); t < tables; t++ {
-		store64(pd0+t*8, uint64(pt0+t*pageSize)|bitWrite|bitPresent)
-	}
-}
-
-//go:nosplit
-func protectRange(start, end uintptr, flags uint32) {
-	bits := uint64(bitPresent)
-	if flags&pfW != 0 {
-		bits |= bitWrite
-	}
-	if flags&pfX == 0 {
-		bits |= nx()
-	}
-	for a := start &^ (pageSize - 1); a < end; a += pageSize {
-		setPage(a, bits)
-	}
-}
-
-//go:nosplit
-func setPage(a uintptr, bits uint64) {
-	store64(pt0+a/pageSize*8, uint64(a)|bits)
 }
 
 // ImageEnd is the end of the image in memory, .bss included; 0 if Protect could

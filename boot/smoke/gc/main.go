@@ -18,8 +18,8 @@ import (
 
 const (
 	workers = 8
-	rounds  = 60
-	kept    = 12
+	rounds  = 20
+	kept    = 40 // 5 MB in all
 	chunk   = 16 << 10
 )
 
