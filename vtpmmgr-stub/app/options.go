@@ -1,0 +1,147 @@
+package app
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"xenvtpm/boot/startinfo"
+	"xenvtpm/vtpmmgr-stub/hwtpm"
+	"xenvtpm/vtpmmgr-stub/proto"
+)
+
+// Options is the manager's command line. docs/operations.md explains each.
+type Options struct {
+	TPMBase     uint64 // tpmiomem=: address of the TPM's registers
+	TPMLocality uint8  // tpmlocality=
+	OwnerAuth   []byte // owner_auth=: nil is well-known
+	NVIndex     uint32 // nvindex=
+	PCRs        proto.PCRSelection
+	RollbackOff bool       // rollback=off
+	Admin       uint16     // admin=: the administrator's domain
+	Forget      proto.UUID // forget=
+	Disk        string     // disk=: xenstore name of the disk, "" = the first
+}
+
+// Defaults.
+const (
+	DefaultTPMBase = 0xFED40000
+	defaultPCRs    = "0-7"
+)
+
+// Options of Xen's own manager that this one has no use for: it finds out by
+// itself, or the answer is always the same. They are accepted, so that an old
+// configuration file keeps working.
+var ignored = []string{"tpm2", "tpmirq", "tpmdriver", "srk_auth", "srk_handle", "loglevel"}
+
+// ParseOptions reads the command line. A misspelt option is an error: the
+// default in its place could be the less safe one.
+func ParseOptions(o startinfo.Options) (Options, error) {
+	out := Options{TPMBase: DefaultTPMBase, NVIndex: hwtpm.DefaultIndex}
+	var err error
+	if out.PCRs, err = parsePCRs(defaultPCRs); err != nil {
+		return out, err
+	}
+	for _, key := range []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "pcrs", "rollback", "admin", "forget", "disk"} {
+		v, ok := o.Get(key)
+		if !ok {
+			continue
+		}
+		if err := out.set(key, v); err != nil {
+			return out, err
+		}
+	}
+	known := append([]string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "pcrs", "rollback", "admin", "forget", "disk"}, ignored...)
+	if key := o.Unknown(known...); key != "" {
+		return out, fmt.Errorf("unknown option %q", key)
+	}
+	return out, nil
+}
+
+func (out *Options) set(key, v string) (err error) {
+	number := func(bits int, limit uint64) uint64 {
+		n, perr := strconv.ParseUint(v, 0, bits)
+		if perr != nil || n > limit {
+			err = fmt.Errorf("option %s=%s: want a number up to %#x", key, v, limit)
+		}
+		return n
+	}
+	switch key {
+	case "tpmiomem":
+		if out.TPMBase = number(64, 0xFFFFF000); err == nil && out.TPMBase&0xFFF != 0 {
+			err = fmt.Errorf("option tpmiomem=%s: not a page address", v)
+		}
+	case "tpmlocality":
+		out.TPMLocality = uint8(number(8, 4))
+	case "owner_auth":
+		out.OwnerAuth, err = parseOwnerAuth(v)
+	case "nvindex":
+		if out.NVIndex = uint32(number(32, 0x01BFFFFE)); err == nil && out.NVIndex < 0x01000000 {
+			err = fmt.Errorf("option nvindex=%s: not an NV index", v)
+		}
+	case "pcrs":
+		out.PCRs, err = parsePCRs(v)
+	case "rollback":
+		if out.RollbackOff = v == "off"; !out.RollbackOff && v != "strict" {
+			err = fmt.Errorf("option rollback=%s: want strict or off", v)
+		}
+	case "admin":
+		out.Admin = uint16(number(16, 0x7FEF))
+	case "forget":
+		out.Forget, err = proto.ParseUUID(v)
+	case "disk":
+		out.Disk = v
+	}
+	return err
+}
+
+// parseOwnerAuth: well-known, text:<the value itself>, hash:<hex>. The text form
+// is what `tpm2_changeauth -c owner <text>` sets. Errors never show the value.
+func parseOwnerAuth(v string) ([]byte, error) {
+	switch {
+	case v == "well-known":
+		return nil, nil
+	case strings.HasPrefix(v, "text:"):
+		b := []byte(v[len("text:"):])
+		if len(b) > 32 {
+			return nil, fmt.Errorf("option owner_auth=text: longer than 32 bytes")
+		}
+		return b, nil
+	case strings.HasPrefix(v, "hash:"):
+		b, err := hex.DecodeString(v[len("hash:"):])
+		if err != nil || len(b) != 20 && len(b) != 32 {
+			return nil, fmt.Errorf("option owner_auth=hash: want 40 or 64 hex digits")
+		}
+		return b, nil
+	}
+	return nil, fmt.Errorf("option owner_auth: want well-known, text:... or hash:...")
+}
+
+// parsePCRs reads "0-7,10" or "sha384:0-7".
+func parsePCRs(v string) (proto.PCRSelection, error) {
+	s := proto.PCRSelection{Alg: proto.AlgSHA256}
+	list := v
+	if bank, rest, ok := strings.Cut(v, ":"); ok {
+		alg, known := map[string]uint16{"sha256": proto.AlgSHA256, "sha384": proto.AlgSHA384, "sha512": proto.AlgSHA512}[bank]
+		if !known {
+			return s, fmt.Errorf("option pcrs=%s: bank must be sha256, sha384 or sha512", v)
+		}
+		s.Alg, list = alg, rest
+	}
+	for _, part := range strings.Split(list, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		a, err := strconv.ParseUint(from, 10, 8)
+		b := a
+		if isRange && err == nil {
+			b, err = strconv.ParseUint(to, 10, 8)
+		}
+		if err != nil || a > b || b > 23 {
+			return s, fmt.Errorf("option pcrs=%s: want PCRs 0 to 23, as in 0-7,10", v)
+		}
+		for ; a <= b; a++ {
+			s.Mask |= 1 << a
+		}
+	}
+	return s, nil
+}
