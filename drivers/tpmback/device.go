@@ -330,4 +330,3 @@ func (d *device) stop() {
 		d.show(xenbus.InitWait)
 	}
 }
-

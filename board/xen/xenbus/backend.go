@@ -184,9 +184,9 @@ func (b *Backend) connect() []Action {
 	return b.enter(BackConnecting, Action{Kind: Connect})
 }
 
-// closed shows Closed: for good when the device is to go, else until the
-// frontend comes back. Linux's kexec path waits for Closed and then for
-// InitWait, everybody else is content with either.
+// closed shows Closed: for good when the device is to go, else for a moment.
+// Linux's kexec path waits for Closed and then for InitWait, everybody else is
+// content with either.
 func (b *Backend) closed() []Action {
 	acts := append(b.drop(), show(Closed))
 	if b.Offline {
@@ -294,7 +294,9 @@ func (b *Backend) connectedFrontend(ev BackEvent, ready, fresh bool) []Action {
 		// stalls five seconds if it does not read it.
 		return b.enter(BackClosing, show(Closing))
 	case ev.Frontend == Closed:
-		return b.closed()
+		// Not through Closing: a driver was unbound, and its successor may be
+		// bound at once. It must not read Closed, which would end it.
+		return append(b.drop(), b.enter(BackInitWait, show(InitWait))...)
 	}
 	return nil
 }
