@@ -184,19 +184,27 @@ func (p *program) pickHandle() Handle {
 // usable and save to something that restores to the same.
 func FuzzRestore(f *testing.F) {
 	x := fullTPM(f)
-	f.Add(bytes.Clone(x.blob))
+	f.Add(bytes.Clone(x.blob[stateHeader:]))
 	x.ok(x.cmd(TPM_CC_Shutdown, u16(TPM_SU_STATE)))
-	f.Add(bytes.Clone(x.blob))
-	f.Add(newRawTPM(f).blob)
-	f.Fuzz(func(t *testing.T, blob []byte) {
+	f.Add(bytes.Clone(x.blob[stateHeader:]))
+	f.Add(newRawTPM(f).blob[stateHeader:])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		blob := withHeader(kindPermanent, body)
 		x := &testTPM{t: quiet{t}, now: 5}
 		n, err := Restore(x.testConfig("fuzz"), blob)
 		if err != nil {
 			return
 		}
 		x.TPM, x.keepFail = n, true
-		out, err := x.encodePermanent()
-		if err != nil || !bytes.Equal(out, blob) {
+		x.blob = nil
+		x.touch()
+		if err := x.flush(); err != nil {
+			t.Fatal(err)
+		}
+		out := x.blob
+		x.reboot()
+		again, err := x.encodePermanent()
+		if err != nil || !bytes.Equal(out, again) {
 			t.Fatalf("saved again, the state differs: %v", err)
 		}
 		x.start(TPM_SU_STATE)
@@ -207,6 +215,12 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
+// withHeader makes a saved state of a mutated body; TestDamagedState has what
+// the header is checked for.
+func withHeader(kind byte, body []byte) []byte {
+	return join([]byte("XVT2"), []byte{kind, 0}, u16(stateVersion), u32(uint32(stateHeader+len(body))), u32(0), body)
+}
+
 // FuzzVolatile loads arbitrary volatile state.
 func FuzzVolatile(f *testing.F) {
 	x := fullTPM(f)
@@ -214,9 +228,10 @@ func FuzzVolatile(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(v)
+	f.Add(v[stateHeader:])
 	permanent := bytes.Clone(x.blob)
-	f.Fuzz(func(t *testing.T, blob []byte) {
+	f.Fuzz(func(t *testing.T, body []byte) {
+		blob := withHeader(kindVolatile, body)
 		x := &testTPM{t: quiet{t}, now: 5, keepFail: true}
 		n, err := Restore(x.testConfig("fuzz"), permanent)
 		if err != nil {
