@@ -143,4 +143,3 @@ func exhausted(p *xenpvh.Platform) error {
 	fmt.Printf("%d pages can be shared\n", first)
 	return errors.Join(err, selftest.Equal("the number of pages the second time", second, first))
 }
-
