@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"xenvtpm/tools/vtpmd/options"
+	"xenvtpm/tools/vtpmd/seccomp"
+	"xenvtpm/tools/vtpmd/server"
+	"xenvtpm/tools/vtpmd/vtpmx"
+)
+
+// proxyMain makes a proxy device and serves it until a signal comes. The
+// device's name is the one line on standard output.
+func proxyMain(args []string, stdout io.Writer) error {
+	o, err := options.Parse(args, os.Getenv)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.Help:
+		fmt.Fprint(stdout, usage)
+		return nil
+	case !o.TPM2:
+		return errNo12
+	case o.Server != nil || o.Ctrl != nil:
+		return fmt.Errorf("%w: proxy has no --server or --ctrl", options.ErrUsage)
+	case o.Daemon && !isDaemonChild():
+		return daemonize(append([]string{"proxy"}, args...))
+	}
+	// The kernel driver announces localities by command, and sends no init.
+	o.AllowSetLocality, o.NotNeedInit = true, true
+	if o.Startup == "" {
+		o.Startup = "clear"
+	}
+	dev, d, err := startProxy(o)
+	reportReady(err)
+	if err != nil {
+		return err
+	}
+	line := map[string]any{"device": dev.Path(), "major": dev.Major, "minor": dev.Minor}
+	if err := json.NewEncoder(stdout).Encode(line); err != nil {
+		return errors.Join(err, dev.File.Close())
+	}
+	return serveProxy(dev, d)
+}
+
+func startProxy(o *options.Options) (*vtpmx.Device, *daemon, error) {
+	d, err := start(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	dev, err := vtpmx.New("/dev/vtpmx", true)
+	if err == nil {
+		var action seccomp.Action
+		var on bool
+		if action, on, err = seccomp.Parse(o.Seccomp); err == nil && on {
+			err = seccomp.Install(action)
+		}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, d.storage.Close())
+	}
+	return dev, d, nil
+}
+
+func serveProxy(dev *vtpmx.Device, d *daemon) error {
+	sig := make(chan os.Signal, 1)
+	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT)
+	done := make(chan error, 1)
+	go func() { done <- server.ServeData(d.machine, dev.File, false) }()
+	var err error
+	select {
+	case <-sig:
+		d.machine.Cancel()
+	case err = <-done:
+		// The driver ends reads with EPIPE when its client side is gone.
+		if errors.Is(err, syscall.EPIPE) {
+			err = nil
+		}
+	}
+	d.machine.PowerOff()
+	return errors.Join(err, dev.File.Close(), d.storage.Close())
+}
