@@ -15,7 +15,7 @@ func (e *SelfTestError) Error() string { return "tpmcrypto: self test failed" }
 // SelfTests lists the algorithms that SelfTest can test.
 func SelfTests() []Alg {
 	return append(Hashes(), AlgHMAC, AlgKDF1_108, AlgKDF1_56A, AlgMGF1, AlgAES, AlgCFB,
-		AlgCTR, AlgOFB, AlgCBC, AlgECB, AlgCMAC, AlgXOR, AlgRSA, AlgRSASSA, AlgRSAPSS,
+		AlgCTR, AlgOFB, AlgCBC, AlgECB, AlgCMAC, AlgXOR, AlgCamellia, AlgRSA, AlgRSASSA, AlgRSAPSS,
 		AlgRSAES, AlgOAEP, AlgECC, AlgECDSA, AlgECDH, AlgECSchnorr, AlgECDAA, AlgECMQV, AlgSM2)
 }
 
@@ -81,6 +81,18 @@ var selfTests = map[Alg]func() error{
 	AlgCFB: func() error { return testMode(AlgCFB, "3b3fd92eb72dad20333449f8e83cfb4a") },
 	AlgOFB: func() error { return testMode(AlgOFB, "3b3fd92eb72dad20333449f8e83cfb4a") },
 	AlgCTR: func() error { return testMode(AlgCTR, "874d6191b620e3261bef6864990db6ce") },
+	// RFC 3713, appendix A, 128-bit key.
+	AlgCamellia: func() error {
+		b, err := NewBlock(AlgCamellia, mustDecode("0123456789abcdeffedcba9876543210"))
+		if err != nil {
+			return err
+		}
+		data := mustDecode("0123456789abcdeffedcba9876543210")
+		if err := Encrypt(b, AlgECB, nil, data); err != nil {
+			return err
+		}
+		return answer(data, "67673138549669730857065648eabe43")
+	},
 	AlgCMAC: func() error {
 		b, err := NewBlock(AlgAES, mustDecode("2b7e151628aed2a6abf7158809cf4f3c"))
 		if err != nil {

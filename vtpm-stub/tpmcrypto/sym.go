@@ -10,7 +10,7 @@ import (
 // not a supported one.
 func (a Alg) SymBlockSize() int {
 	switch a {
-	case AlgAES:
+	case AlgAES, AlgCamellia:
 		return 16
 	}
 	return 0
@@ -28,6 +28,9 @@ func NewBlock(a Alg, key []byte) (cipher.Block, error) {
 	}
 	if !a.SymKeyBits(len(key) * 8) {
 		return nil, ErrKeySize
+	}
+	if a == AlgCamellia {
+		return newCamellia(key), nil
 	}
 	return aes.NewCipher(key)
 }
