@@ -38,6 +38,8 @@ func Steps() map[string]Step {
 		"tamper":    tamperStep,
 		"changed":   changedStep,
 		"restored":  restoredStep,
+		"lifecycle": lifecycleStep,
+		"bench":     benchStep,
 	}
 }
 

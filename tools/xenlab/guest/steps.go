@@ -22,6 +22,8 @@ type step func(*Session) error
 func stepTable() map[string]step {
 	return map[string]step{
 		"attach":  attach,
+		"gone":    gone,
+		"back":    back,
 		"sysfs":   sysfs,
 		"extend":  extend,
 		"tpm2":    rawTPM2,
@@ -44,6 +46,42 @@ func attach(s *Session) error {
 	_, err := s.device()
 	s.Check("the stock kernel's driver offers "+DevicePath, err)
 	s.Metric("module load to "+DevicePath, time.Since(start).Seconds(), "s")
+	s.Value("attached", fmt.Sprint(err == nil))
+	return nil
+}
+
+// gone waits until the device has been taken away.
+func gone(s *Session) error {
+	if s.dev != nil {
+		if err := s.dev.Close(); err != nil {
+			return err
+		}
+		s.dev = nil
+	}
+	end := time.Now().Add(2 * time.Minute)
+	for {
+		if _, err := os.Stat(DevicePath); err != nil {
+			break
+		}
+		if time.Now().After(end) {
+			s.Check("the device disappears at a detach", fmt.Errorf("it is still there"))
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	s.Check("the device disappears at a detach", nil)
+	s.Value("detached", "true")
+	return nil
+}
+
+// back waits for a device that is attached later and uses it.
+func back(s *Session) error {
+	d, err := OpenWhenReady(DevicePath, 2*time.Minute)
+	if err == nil {
+		s.dev = d
+		_, err = d.Random(16)
+	}
+	s.Check("a device that is attached later works", err)
 	return nil
 }
 

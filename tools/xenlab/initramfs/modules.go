@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,21 +21,21 @@ const ModuleList = "etc/lab/modules"
 
 // Modules adds kernel modules of the tree's kernel and the modules they
 // depend on, and writes ModuleList. A module that is built into the kernel is skipped.
-// Modules are stored uncompressed.
-func (b *Builder) Modules(version string, names ...string) {
+// Modules are stored uncompressed. Those in optional, and what only they need, are not listed.
+func (b *Builder) Modules(version string, names, optional []string) {
 	set, err := indexModules(filepath.Join(b.tree, "lib/modules", version))
 	if err != nil {
 		b.fail(err)
 		return
 	}
 	var order []string
-	for _, n := range names {
-		if err := set.visit(n, func(m *module) {
-			order = append(order, "/lib/modules/"+m.name+".ko")
+	for i, n := range append(slices.Clone(names), optional...) {
+		b.fail(set.visit(n, func(m *module) {
+			if i < len(names) {
+				order = append(order, "/lib/modules/"+m.name+".ko")
+			}
 			b.Text("lib/modules/"+m.name+".ko", string(m.image), 0o644)
-		}); err != nil {
-			b.fail(err)
-		}
+		}))
 	}
 	b.Text(ModuleList, strings.Join(order, "\n")+"\n", 0o644)
 }

@@ -28,9 +28,11 @@ type Config struct {
 	Files      string // raw image of what dom0 reads only
 	TPM        *TPM
 	MemoryMB   int
-	KVM        bool   // hardware virtualisation instead of emulation
-	Dir        string // for console.log and qemu.log
-	SockDir    string // for sockets: their path must be short
+	KVM        bool // hardware virtualisation instead of emulation
+	// Direct boots Kernel without Xen, for comparison. Its serial console is then the control stream.
+	Direct  bool
+	Dir     string // for console.log and qemu.log
+	SockDir string // for sockets: their path must be short
 }
 
 // Machine is a computer that is switched on.
@@ -61,12 +63,15 @@ func (c *Config) args(control string) []string {
 	module := func(s string) string { return strings.ReplaceAll(s, ",", ",,") }
 	args := []string{c.QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "pc", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", fmt.Sprint(c.MemoryMB),
-		"-kernel", c.Xen, "-append", c.XenArgs,
-		"-initrd", module(c.Kernel+" "+c.KernelArgs) + "," + module(c.Initrd),
-		"-serial", "file:" + c.ConsoleLog(),
-		"-device", "virtio-serial-pci",
 		"-chardev", "socket,id=ctl,path=" + control,
-		"-device", "virtserialport,chardev=ctl,name=" + ControlPort,
+	}
+	if c.Direct {
+		args = append(args, "-kernel", c.Kernel, "-append", c.KernelArgs, "-initrd", c.Initrd, "-serial", "chardev:ctl")
+	} else {
+		args = append(args, "-kernel", c.Xen, "-append", c.XenArgs,
+			"-initrd", module(c.Kernel+" "+c.KernelArgs)+","+module(c.Initrd),
+			"-serial", "file:"+c.ConsoleLog(),
+			"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=ctl,name="+ControlPort)
 	}
 	if c.Disk != "" {
 		// The disk has a write cache that the guest must flush.

@@ -12,7 +12,7 @@ import (
 )
 
 func TestArgs(t *testing.T) {
-	c := Config{QEMU: "qemu", Xen: "xen", Kernel: "/a,b/vmlinuz", KernelArgs: "x=1,2", Initrd: "i",
+	c := Config{QEMU: "qemu", Xen: "/xen", Kernel: "/a,b/vmlinuz", KernelArgs: "x=1,2", Initrd: "i",
 		MemoryMB: 2048, Disk: "d", TPM: &TPM{Socket: "s"}, Dir: "/l"}
 	args := c.args("/s/ctl")
 	joined := strings.Join(args, " ")
@@ -27,6 +27,12 @@ func TestArgs(t *testing.T) {
 	if strings.Contains(joined, "kvm") {
 		t.Error("KVM is used although nobody asked for it")
 	}
+	c.Direct = true
+	joined = strings.Join(c.args("/s/ctl"), " ")
+	if strings.Contains(joined, "xen") || !strings.Contains(joined, "-serial chardev:ctl") || !strings.Contains(joined, "-initrd i ") {
+		t.Errorf("arguments without Xen are %s", joined)
+	}
+	c.Direct = false
 	c.KVM, c.TPM, c.Disk = true, nil, ""
 	args = c.args("/s/ctl")
 	if !slices.Contains(args, "kvm") || strings.Contains(strings.Join(args, " "), "tpm") {

@@ -60,14 +60,18 @@ func LoadModules() error {
 	}
 	var errs []error
 	for name := range strings.FieldsSeq(string(list)) {
-		if err := loadModule(name); err != nil {
+		if err := LoadModule(name); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func loadModule(name string) error {
+// Optional is the path of a module that the archive has and does not list.
+func Optional(name string) string { return "/lib/modules/" + name + ".ko" }
+
+// LoadModule loads one kernel module; one that is loaded already is no error.
+func LoadModule(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return fmt.Errorf("pid1: %w", err)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -78,6 +79,31 @@ func Read(r io.Reader, f func(Record)) (Record, error) {
 		var rec Record
 		if err := json.Unmarshal(in.Bytes(), &rec); err != nil {
 			rec = Record{Kind: Log, Source: "stray", Text: in.Text()}
+		}
+		f(rec)
+		if rec.Kind == Done {
+			return rec, nil
+		}
+	}
+	if err := in.Err(); err != nil {
+		return Record{}, fmt.Errorf("report: %w", err)
+	}
+	return Record{}, ErrEnded
+}
+
+// ReadConsole is Read for a guest's console, where records are the lines that begin with
+// GuestPrefix.
+func ReadConsole(r io.Reader, f func(Record)) (Record, error) {
+	in := bufio.NewScanner(r)
+	in.Buffer(make([]byte, 0, 4096), 4*MaxLine)
+	for in.Scan() {
+		rec := Record{Kind: Console, Source: "guest", Text: strings.TrimRight(in.Text(), "\r")}
+		// The boot loader's escape sequences can stand before the first line.
+		if _, raw, ok := strings.Cut(rec.Text, GuestPrefix+"{"); ok {
+			var inner Record
+			if err := json.Unmarshal([]byte("{"+raw), &inner); err == nil {
+				rec = inner
+			}
 		}
 		f(rec)
 		if rec.Kind == Done {

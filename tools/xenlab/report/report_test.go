@@ -48,6 +48,21 @@ func TestReadReportsATornStream(t *testing.T) {
 	}
 }
 
+func TestReadConsoleFindsRecords(t *testing.T) {
+	in := "\x1bcSeaBIOS\r\n[ 1.0] kernel\r\nLAB {\"kind\":\"metric\",\"name\":\"x\",\"value\":2}\r\nLAB {torn\r\nLAB {\"kind\":\"done\",\"ok\":true}\r\n"
+	var kinds []string
+	done, err := ReadConsole(strings.NewReader(in), func(r Record) { kinds = append(kinds, string(r.Kind)) })
+	if err != nil || !done.OK {
+		t.Fatalf("ReadConsole = %+v, %v", done, err)
+	}
+	if got := strings.Join(kinds, " "); got != "console console metric console done" {
+		t.Errorf("kinds = %s", got)
+	}
+	if _, err := ReadConsole(strings.NewReader("LAB {\"kind\":\"log\"}\n"), func(Record) {}); !errors.Is(err, ErrEnded) {
+		t.Errorf("err = %v, want ErrEnded", err)
+	}
+}
+
 func TestLongTextsAreCut(t *testing.T) {
 	var buf bytes.Buffer
 	if err := NewWriter(&buf).Send(Record{Kind: Log, Text: strings.Repeat("x", 1<<20)}); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -16,7 +17,36 @@ import (
 
 // All returns the scenarios, in the order in which a person would run them.
 func All() []*Scenario {
-	return []*Scenario{toolstack(), smoke(), firstlight()}
+	return []*Scenario{toolstack(), smoke(), lifecycle(), firstlight(), bench()}
+}
+
+// bench measures, beside QEMU's emulated TPM with swtpm.
+func bench() *Scenario {
+	return &Scenario{
+		Name: "bench", About: "start, round trip, idle and memory figures, beside QEMU's TIS with swtpm", Needs: stubs, Guest: true,
+		TPM: machine.TPM20,
+		Phases: []Phase{
+			{Name: "vtpm", Timeout: 40 * time.Minute, Job: report.Job{Step: "bench"}},
+			{Name: "swtpm", Timeout: 15 * time.Minute, Guest: "attach,bench"},
+		},
+		Finish: ratios,
+	}
+}
+
+// ratios compares what was measured in both phases of bench.
+func ratios(res *Result) {
+	other := make(map[string]float64)
+	for _, m := range res.Metrics {
+		if m.Source == "swtpm" {
+			other[m.Name] = m.Value
+		}
+	}
+	for _, m := range slices.Clone(res.Metrics) {
+		if v := other[m.Name]; v > 0 && m.Source != "swtpm" {
+			res.Metrics = append(res.Metrics, report.Record{Kind: report.Metric, Source: "ratio",
+				Name: m.Name + ", vTPM over tpm-tis with swtpm", Value: m.Value / v, Unit: "x"})
+		}
+	}
 }
 
 // stubs are the images of the manager and the vTPM.
@@ -35,6 +65,15 @@ func smoke() *Scenario {
 	return &Scenario{
 		Name: "smoke", About: "every smoke kernel boots, prints SUCCESS and powers off", Needs: []string{"smoke-*"}, TPM: machine.TPM20,
 		Phases: []Phase{{Name: "smoke", Timeout: 10 * time.Minute, Job: report.Job{Step: "smoke"}}},
+	}
+}
+
+// lifecycle attaches, detaches and kills every part.
+func lifecycle() *Scenario {
+	return &Scenario{
+		Name: "lifecycle", About: "attach, detach, hostile frontend, destroy of every part, restart", Needs: stubs, Guest: true,
+		TPM:    machine.TPM20,
+		Phases: []Phase{{Name: "lifecycle", Timeout: 40 * time.Minute, Job: report.Job{Step: "lifecycle"}}},
 	}
 }
 

@@ -25,6 +25,8 @@ type Phase struct {
 	// OpenTPM leaves the platform's TPM to dom0's own driver at first, for
 	// jobs that measure something into it before Xen's domains use it.
 	OpenTPM bool
+	// Guest boots the Debian guest alone, without Xen, with these steps. Its TPM is the platform's.
+	Guest string
 }
 
 // Scenario is a list of phases on one machine, which keeps its disk and its TPM.
@@ -37,6 +39,7 @@ type Scenario struct {
 	TPM    machine.TPMVersion
 	Phases []Phase
 	Dir    string // log folder below build/lab; empty is Name
+	Finish func(*Result)
 }
 
 // Result is what a run has shown.
@@ -79,6 +82,9 @@ func (w *Workshop) Run(ctx context.Context, s *Scenario, opt Options) (Result, e
 	r := &runner{w: w, s: s, opt: opt, started: time.Now(), logs: make(map[string]*os.File)}
 	r.res = Result{Scenario: s.Name}
 	err := r.run(ctx)
+	if s.Finish != nil && err == nil {
+		s.Finish(&r.res)
+	}
 	r.res.Seconds = time.Since(r.started).Seconds()
 	r.res.OK = err == nil
 	for _, c := range r.res.Checks {
@@ -177,12 +183,18 @@ func (r *runner) phase(ctx context.Context, p Phase) error {
 	if err != nil {
 		return fmt.Errorf("xenlab: %w", err)
 	}
-	initrd, err := r.w.dom0Initrd(dir, string(job))
+	var initrd string
+	if p.Guest != "" {
+		r.say("[%s] power on: Linux %s without Xen", p.Name, r.w.Version)
+		initrd, err = r.w.guestInitrd(dir)
+	} else {
+		r.say("[%s] power on: Xen, dom0 with Linux %s", p.Name, r.w.Version)
+		initrd, err = r.w.dom0Initrd(dir, string(job))
+	}
 	if err != nil {
 		return err
 	}
 	defer os.Remove(initrd)
-	r.say("[%s] power on: Xen, dom0 with Linux %s", p.Name, r.w.Version)
 	conf := r.config(p, dir, initrd)
 	ctx, cancel := context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("the time limit of %v is over", p.Timeout))
 	defer cancel()
@@ -200,6 +212,12 @@ func (r *runner) config(p Phase, dir, initrd string) machine.Config {
 		// dom0 would drive the manager's TPM, and Xen does not stop it.
 		args += " initcall_blacklist=init_tis"
 	}
+	if p.Guest != "" {
+		return machine.Config{
+			QEMU: debs.LookPath("qemu-system-x86_64"), KVM: r.opt.KVM, MemoryMB: 256, Direct: true, Kernel: r.w.Kernel,
+			KernelArgs: "console=ttyS0 quiet loglevel=1 panic=1 lab=" + p.Guest, Initrd: initrd, TPM: r.tpm, Dir: dir, SockDir: r.sock,
+		}
+	}
 	return machine.Config{
 		QEMU: debs.LookPath("qemu-system-x86_64"), KVM: r.opt.KVM, MemoryMB: 2048,
 		Xen: r.w.Xen, XenArgs: "console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M loglvl=all guest_loglvl=all",
@@ -216,7 +234,11 @@ func (r *runner) follow(ctx context.Context, m *machine.Machine, p Phase, conf m
 	}
 	ended := make(chan end, 1)
 	go func() {
-		done, err := report.Read(m.Control(), func(rec report.Record) { r.record(p, rec) })
+		read := report.Read
+		if p.Guest != "" {
+			read = report.ReadConsole
+		}
+		done, err := read(m.Control(), func(rec report.Record) { r.record(p, rec) })
 		ended <- end{done, err}
 	}()
 	var err error

@@ -46,8 +46,11 @@ type Workshop struct {
 // dom0Modules are what dom0 needs of the kernel package.
 var dom0Modules = []string{
 	"xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-blkback", "loop",
-	"virtio_pci", "virtio_blk", "virtio_console", "ext4", "crc32c_generic", "xen-tpmfront",
+	"virtio_pci", "virtio_blk", "virtio_console", "ext4", "crc32c_generic",
 }
+
+// dom0Optional are modules that some steps load.
+var dom0Optional = []string{"xen-tpmfront"}
 
 // guestModules are what the Debian guest needs.
 var guestModules = []string{"xen-tpmfront"}
@@ -172,7 +175,7 @@ func (w *Workshop) dom0Archive(context.Context) error {
 	if err != nil {
 		return err
 	}
-	recipe := append(append([]string{"dom0 1", bin}, dom0Modules...), dom0Programs...)
+	recipe := append(append([]string{"dom0 2", bin}, dom0Modules...), dom0Programs...)
 	name, ok := w.made("dom0.cpio", append(recipe, dom0Common...)...)
 	w.Dom0 = name
 	if ok {
@@ -185,7 +188,7 @@ func (w *Workshop) dom0Archive(context.Context) error {
 	}
 	b.Program(dom0Common...)
 	b.Library("libgcc_s.so.1") // opened by pthread_cancel
-	b.Modules(w.Version, dom0Modules...)
+	b.Modules(w.Version, dom0Modules, dom0Optional)
 	b.Link("usr/lib/xen", "/"+bin+"/..")
 	b.Text("etc/xen/xl.conf", "autoballoon=\"off\"\n", 0o644)
 	skeleton(b)
@@ -212,7 +215,7 @@ func (w *Workshop) guestArchive(context.Context) error {
 	b := initramfs.New(w.tree.Root)
 	b.Program("usr/bin/tpm2")
 	b.Library("libtss2-tcti-device.so.0") // opened by name
-	b.Modules(w.Version, guestModules...)
+	b.Modules(w.Version, guestModules, nil)
 	skeleton(b)
 	return b.WriteFile(name)
 }
