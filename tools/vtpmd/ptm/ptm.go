@@ -8,6 +8,7 @@
 package ptm
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -111,11 +112,14 @@ var ErrTooLong = errors.New("length field is above the limit")
 
 // bodyLen is the fixed part of each command's request body.
 var bodyLen = map[Command]int{
-	GetCapability: 0, Init: 4, Shutdown: 0, GetTPMEstablished: 0, SetLocality: 4,
+	GetCapability: 0, Init: 4, Shutdown: 0, GetTPMEstablished: 0, SetLocality: 1,
 	HashStart: 0, HashData: 4, HashEnd: 0, CancelTPMCmd: 0, StoreVolatile: 0,
-	ResetTPMEstablished: 4, GetStateBlob: 12, SetStateBlob: 12, Stop: 0, GetConfig: 0,
+	ResetTPMEstablished: 1, GetStateBlob: 12, SetStateBlob: 12, Stop: 0, GetConfig: 0,
 	SetDataFD: 0, SetBufferSize: 4, GetInfo: 16, LockStorage: 4,
 }
+
+// localityPad is how many octets may follow the locality.
+const localityPad = 3
 
 // Request is one control command. Which fields mean something depends on the
 // command.
@@ -134,7 +138,11 @@ type Request struct {
 
 // ReadRequest reads one request. For an unknown command it returns Known
 // false after the command word, since the length of its body cannot be known.
-func ReadRequest(r io.Reader) (Request, error) {
+//
+// The locality commands have a body of one octet that some clients (QEMU) pad
+// to four and others (tpm2-tss) do not: padding is dropped when it came in the
+// same piece.
+func ReadRequest(r *bufio.Reader) (Request, error) {
 	var word [4]byte
 	if _, err := io.ReadFull(r, word[:]); err != nil {
 		return Request{}, err
@@ -148,6 +156,9 @@ func ReadRequest(r io.Reader) (Request, error) {
 	body := make([]byte, n)
 	if _, err := io.ReadFull(r, body); err != nil {
 		return q, fmt.Errorf("control command %d: %w", q.Command, noEOF(err))
+	}
+	if q.Command == SetLocality || q.Command == ResetTPMEstablished {
+		_, _ = r.Discard(min(localityPad, r.Buffered())) // what is buffered can be dropped
 	}
 	return q, q.parse(body, r)
 }

@@ -1,6 +1,7 @@
 package ptm
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
 	"errors"
@@ -28,10 +29,11 @@ func TestCaptured(t *testing.T) {
 		{"0000001100001000", Request{Command: SetBufferSize, Size: 4096, Known: true}},
 		{"0000000200000000", Request{Command: Init, Known: true}},
 		{"0000000503000000", Request{Command: SetLocality, Locality: 3, Known: true}},
+		{"0000000503", Request{Command: SetLocality, Locality: 3, Known: true}}, // tpm2-tss
 		{"0000000c000000010000000200000010", Request{Command: GetStateBlob, Flags: 1, Type: 2, Offset: 16, Known: true}},
 		{"000000ff", Request{Command: 255}},
 	} {
-		r := bytes.NewReader(unhex(t, c.hex))
+		r := bufio.NewReader(bytes.NewReader(unhex(t, c.hex)))
 		got, err := ReadRequest(r)
 		if err != nil {
 			t.Errorf("%s: %v", c.hex, err)
@@ -41,8 +43,8 @@ func TestCaptured(t *testing.T) {
 			got.Locality != c.want.Locality || got.Size != c.want.Size || got.Known != c.want.Known {
 			t.Errorf("%s: %+v, want %+v", c.hex, got, c.want)
 		}
-		if r.Len() != 0 {
-			t.Errorf("%s: %d bytes left", c.hex, r.Len())
+		if r.Buffered() != 0 {
+			t.Errorf("%s: %d bytes left", c.hex, r.Buffered())
 		}
 	}
 }
@@ -61,7 +63,7 @@ func TestBadLengths(t *testing.T) {
 		{"0000000700000004aabb", io.ErrUnexpectedEOF},
 		{"0000000d00000000000000017fffffff", ErrTooLong},
 	} {
-		if _, err := ReadRequest(bytes.NewReader(unhex(t, c.hex))); !errors.Is(err, c.want) {
+		if _, err := ReadRequest(bufio.NewReader(bytes.NewReader(unhex(t, c.hex)))); !errors.Is(err, c.want) {
 			t.Errorf("%q: %v, want %v", c.hex, err, c.want)
 		}
 	}
@@ -93,7 +95,7 @@ func FuzzReadRequest(f *testing.F) {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := bytes.NewReader(b)
+		r := bufio.NewReader(bytes.NewReader(b))
 		q, err := ReadRequest(r)
 		if err == nil && len(q.Data) > MaxBlob {
 			t.Errorf("%d bytes of data", len(q.Data))

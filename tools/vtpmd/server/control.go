@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -37,8 +38,9 @@ const (
 func (c *Control) Serve(conn net.Conn) error {
 	in := &fdReader{conn: conn}
 	defer in.drop()
+	buffered := bufio.NewReader(in)
 	for {
-		q, err := ptm.ReadRequest(in)
+		q, err := ptm.ReadRequest(buffered)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
