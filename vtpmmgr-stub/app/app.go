@@ -133,11 +133,19 @@ func (a *App) Manager() *manager.Manager { return a.mgr }
 func (a *App) Run() {
 	for !a.stop {
 		a.idle()
-		if !a.serve() {
-			a.c.Channels.Wait(a.back.Deadline())
+		if !a.serve() && !a.stop && !a.c.Store.Pending() {
+			a.c.Channels.Wait(a.deadline())
 		}
 	}
 	a.close()
+}
+
+func (a *App) deadline() int64 {
+	at := a.back.Deadline()
+	if a.disk != nil {
+		at = min(at, a.disk.Deadline())
+	}
+	return at
 }
 
 // maxBatch bounds the memory of one batch: so many frames of one page each.
