@@ -77,7 +77,7 @@ func (l *Lab) bootImage(image xlconf.Image, c bootCase) error {
 // watchImage waits until the domain has stopped and checks the reason.
 func (l *Lab) watchImage(d *Domain, c bootCase) error {
 	if c.shutdown != "" {
-		if _, err := d.Console.Wait(c.shutdown, c.limit); err != nil {
+		if _, err := d.Console.WaitAny(c.limit, c.shutdown); err != nil {
 			return err
 		}
 		if _, _, err := l.xl.do("shutdown", d.Name); err != nil {

@@ -110,12 +110,17 @@ func (c *Console) Find(from int, text string) (string, int, bool) {
 	return "", from, false
 }
 
-// Wait waits for a line that contains text.
-func (c *Console) Wait(text string, limit time.Duration) (string, error) {
+// WaitAny waits for a line that contains one of the texts.
+func (c *Console) WaitAny(limit time.Duration, texts ...string) (string, error) {
 	var line string
-	err := waitFor(limit, fmt.Sprintf("%q on the console of %s", text, c.name), func() (ok bool) {
-		line, _, ok = c.Find(0, text)
-		return ok
+	err := waitFor(limit, fmt.Sprintf("one of %q on the console of %s", texts, c.name), func() bool {
+		for _, text := range texts {
+			if l, _, ok := c.Find(0, text); ok {
+				line = l
+				return true
+			}
+		}
+		return false
 	})
 	if err != nil {
 		err = fmt.Errorf("%w; its last lines are:\n%s", err, c.Tail(8))

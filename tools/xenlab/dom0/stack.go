@@ -79,6 +79,10 @@ func (s *stack) startManager() error {
 	if s.manager, err = s.l.create(managerName, config); err != nil {
 		return fmt.Errorf("manager: %w", err)
 	}
+	// The first start makes keys in the hardware TPM, which takes its time.
+	if _, err = s.manager.Console.WaitAny(startLimit, "store open", "refuses to serve"); err != nil {
+		return fmt.Errorf("manager: %w", err)
+	}
 	return nil
 }
 
@@ -91,9 +95,23 @@ func (s *stack) startVTPM() error {
 		return err
 	}
 	if s.vtpm, err = s.l.create(vtpmName, config); err != nil {
-		return fmt.Errorf("vTPM: %w\nconsole of the manager:\n%s", err, s.manager.Console.Tail(8))
+		return fmt.Errorf("vTPM: %w\nconsole of the manager:\n%s", err, s.managerTail())
+	}
+	if _, err = s.vtpm.Console.WaitAny(startLimit, "vtpm: ready", "FAILURE MODE"); err != nil {
+		return fmt.Errorf("vTPM: %w\nconsole of the manager:\n%s", err, s.managerTail())
 	}
 	return nil
+}
+
+// startLimit bounds how long a domain of ours may take until it serves or refuses to. An emulated
+// hardware TPM on a busy machine needs minutes for its first keys.
+const startLimit = 8 * time.Minute
+
+func (s *stack) managerTail() string {
+	if s.manager == nil {
+		return "(there is none)"
+	}
+	return s.manager.Console.Tail(8)
 }
 
 func (s *stack) common(name, disk, extra string) xlconf.Common {

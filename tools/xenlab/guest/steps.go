@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -245,21 +246,19 @@ func tools(s *Session) error {
 	} {
 		cmd := exec.Command("/usr/bin/tpm2", c.args...)
 		cmd.Env = []string{"TPM2TOOLS_TCTI=device:" + DevicePath, "PATH=/usr/bin"}
-		out, err := cmd.CombinedOutput()
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
 		text := strings.TrimSpace(string(out))
-		if err != nil || !regexp.MustCompile(c.want).MatchString(text) {
-			err = fmt.Errorf("%w: %s", errOr(err, "unexpected output"), text)
+		if err == nil && !regexp.MustCompile(c.want).MatchString(text) {
+			err = errors.New("unexpected output")
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %s\n%s", err, text, stderr.Bytes())
 		}
 		s.Check("Debian's tpm2 "+strings.Join(c.args, " "), err)
 	}
 	return nil
-}
-
-func errOr(err error, text string) error {
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("%s", text)
 }
 
 // nvNew defines the lab's NV index and writes it.

@@ -132,9 +132,14 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 		defer r.tpm.Close()
 	}
-	for _, p := range r.s.Phases {
+	for i, p := range r.s.Phases {
 		if err := r.phase(ctx, p); err != nil {
 			return fmt.Errorf("phase %s: %w", p.Name, err)
+		}
+		// What follows rests on this phase: its results would mean nothing.
+		if i < len(r.s.Phases)-1 && r.failedCheck() {
+			r.say("a check of phase %s failed: the phases after it are not run", p.Name)
+			return nil
 		}
 	}
 	return nil
