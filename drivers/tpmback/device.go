@@ -49,7 +49,7 @@ func (d *device) logf(format string, args ...any) {
 func (d *device) now() int64 { return d.b.cfg.Channels.Now() }
 
 func (d *device) deadline() int64 {
-	if d.dirtyOwn || d.dirtyPeer {
+	if d.dirtyOwn || d.dirtyPeer && d.watch != nil {
 		return 0
 	}
 	at := evtchn.Forever
