@@ -24,7 +24,9 @@ func (t *TPM) selfTest(algs []AlgID) RC {
 		if err := tpmcrypto.SelfTest(a); err != nil {
 			return t.fail(TPM_RC_FAILURE, "self test: "+err.Error())
 		}
-		t.ram.testedAlgs = append(t.ram.testedAlgs, a)
+		if !containsAlg(t.ram.testedAlgs, a) {
+			t.ram.testedAlgs = append(t.ram.testedAlgs, a)
+		}
 	}
 	t.ram.tested = len(t.untested()) == 0
 	return TPM_RC_SUCCESS
