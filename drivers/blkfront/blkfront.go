@@ -169,6 +169,9 @@ func (d *Disk) connected() bool { return d.link != nil && d.link.up }
 // connect waits for a connection.
 func (d *Disk) connect() error {
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.ConnectWait)
+	// What has happened since the last call is not worth a failed command. A
+	// lost xenstore is the main loop's business; the ring works without it.
+	_ = d.cfg.Store.Dispatch()
 	d.dev.Poll()
 	for !d.connected() {
 		if d.dev.Phase() == xenbus.FrontFailed || d.cfg.Channels.Now() >= deadline {

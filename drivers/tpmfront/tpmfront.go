@@ -197,6 +197,9 @@ func (d *Device) Backend() abi.DomID { return d.dev.Backend() }
 // connect waits for a connection.
 func (d *Device) connect() error {
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.ConnectWait)
+	// What has happened since the last call is not worth a failed command. A
+	// lost xenstore is the main loop's business; the ring works without it.
+	_ = d.cfg.Store.Dispatch()
 	d.dev.Poll()
 	for !d.Connected() {
 		if d.dev.Phase() == xenbus.FrontFailed || d.cfg.Channels.Now() >= deadline {

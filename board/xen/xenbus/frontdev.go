@@ -72,9 +72,6 @@ func NewFrontDevice(cfg FrontConfig) (*FrontDevice, error) {
 	if cfg.Logf == nil {
 		cfg.Logf = func(string, ...any) {}
 	}
-	if cfg.Idle == nil {
-		cfg.Idle = func() {}
-	}
 	d := &FrontDevice{cfg: cfg, fe: Frontend{NeedInitWait: cfg.NeedInitWait}, dirtyOwn: true}
 	var err error
 	d.own, err = cfg.Store.Watch(cfg.Class, func(string) { d.dirtyOwn = true })
@@ -134,6 +131,10 @@ func (d *FrontDevice) Poll() {
 	}
 }
 
+// idleSlice bounds one sleep when there is an Idle: what it serves has time
+// limits of its own.
+const idleSlice = int64(50 * time.Millisecond)
+
 // Wait is one turn of a driver's waiting: it dispatches watch events, polls,
 // runs Idle, and blocks until an event or the deadline. The driver must have
 // cleared its own port's event before its last look at its pages.
@@ -143,7 +144,10 @@ func (d *FrontDevice) Wait(deadline int64) {
 		deadline = min(deadline, d.cfg.Clock.Now()+int64(100*time.Millisecond))
 	}
 	d.Poll()
-	d.cfg.Idle()
+	if d.cfg.Idle != nil {
+		d.cfg.Idle()
+		deadline = min(deadline, d.cfg.Clock.Now()+idleSlice)
+	}
 	if d.dirtyOwn || d.dirtyOther || d.cfg.Store.Pending() {
 		return
 	}
