@@ -17,7 +17,8 @@ type Ref uint32
 type Grants interface {
 	// Share grants remote access to a fresh, zeroed page of ours.
 	Share(remote abi.DomID, writable bool) (Ref, *shm.Page, error)
-	// Unshare ends a grant and frees its page. It returns ErrInUse while the
+	// Unshare ends a grant and frees its page, which reads as ones from then on
+	// and loses what is written. It returns ErrInUse while the
 	// peer still maps the page; page and reference are then quarantined until
 	// the peer lets go and the caller must not use the reference again.
 	Unshare(Ref) error

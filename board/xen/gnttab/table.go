@@ -29,7 +29,8 @@ type Memory interface {
 	AllocFrame() (uint64, error)
 	// FreeFrame takes it back.
 	FreeFrame(uint64)
-	// PageAt is access to what is mapped at a frame number.
+	// PageAt is access to what is at a frame number; each call gives a Page of
+	// its own, which can be detached without effect on others.
 	PageAt(gfn uint64) *shm.Page
 }
 
@@ -49,9 +50,12 @@ type Table struct {
 	parked []Ref // quarantine: revoked by us, still mapped by the peer
 }
 
+// share is a page of ours that a peer may map. The caller works on a view of
+// its own, which is cut off when the page is given back: a stale pointer must
+// not write to what has become somebody else's page.
 type share struct {
-	page *shm.Page
-	gfn  uint64
+	page, view *shm.Page
+	gfn        uint64
 }
 
 var _ Grants = (*Table)(nil)
@@ -134,9 +138,10 @@ func (t *Table) Share(remote abi.DomID, writable bool) (Ref, *shm.Page, error) {
 	page.Zero()
 	ref := t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
-	t.shares[ref] = share{page, gfn}
+	view := t.mem.PageAt(gfn)
+	t.shares[ref] = share{page, view, gfn}
 	t.publish(ref, remote, uint32(gfn), writable)
-	return ref, page, nil
+	return ref, view, nil
 }
 
 // publish writes an entry: everything else first, the flags that make it
@@ -184,6 +189,7 @@ func (t *Table) revoke(ref Ref) bool {
 func (t *Table) release(ref Ref) {
 	s := t.shares[ref]
 	delete(t.shares, ref)
+	s.view.Detach()
 	t.mem.FreePage(s.page, s.gfn)
 	t.free = append(t.free, ref)
 }

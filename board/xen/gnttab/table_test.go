@@ -65,6 +65,7 @@ func (s *script) AllocPage() (*shm.Page, uint64, error) {
 	s.next++
 	p := shm.New()
 	p.Store64(0, ^uint64(0)) // dirty: what an earlier user left
+	s.pages[s.next] = p
 	return p, s.next, nil
 }
 func (s *script) FreePage(*shm.Page, uint64)  { s.ram-- }
@@ -72,7 +73,7 @@ func (s *script) AllocFrame() (uint64, error) { s.frames++; s.next++; return s.n
 func (s *script) FreeFrame(uint64)            { s.frames-- }
 func (s *script) PageAt(gfn uint64) *shm.Page {
 	if p := s.pages[gfn]; p != nil {
-		return p
+		return shm.At(p.Addr()) // another Page of the same memory, which s.pages keeps alive
 	}
 	return shm.New()
 }
@@ -108,6 +109,10 @@ func TestEntryLayout(t *testing.T) {
 	}
 	if s.table.Load16(int(ref)*8) != 0 || s.ram != 0 {
 		t.Error("entry is still valid, or page not freed")
+	}
+	page.Store64(8, 1)
+	if page.Load64(0) != ^uint64(0) || s.pages[s.next].Load64(8) != 0 {
+		t.Error("a stale page still works")
 	}
 }
 

@@ -306,5 +306,5 @@ func (d *Domain) mapHere(owner *Domain, ref gnttab.Ref, writable bool) (*shm.Pag
 	if status != abi.GNTST_okay {
 		return nil, 0, status
 	}
-	return d.p2m[gfn].view(), handle, status
+	return d.p2m[gfn].view(d), handle, status
 }

@@ -12,16 +12,16 @@ import (
 // frame is one page of host memory.
 type frame struct {
 	mem   []byte
-	views []*shm.Page // what PageAt has given out
+	views map[*shm.Page]*Domain // to whom PageAt has given it
 }
 
 func newFrame() *frame {
-	return &frame{mem: make([]byte, abi.PageSize)}
+	return &frame{mem: make([]byte, abi.PageSize), views: make(map[*shm.Page]*Domain)}
 }
 
-func (f *frame) view() *shm.Page {
+func (f *frame) view(d *Domain) *shm.Page {
 	p := shm.FromBytes(f.mem)
-	f.views = append(f.views, p)
+	f.views[p] = d
 	return p
 }
 
@@ -60,7 +60,7 @@ func (m guestMemory) AllocPage() (*shm.Page, uint64, error) {
 	d.nextRAM++
 	f := newFrame()
 	d.p2m[gfn] = f
-	return f.view(), gfn, nil
+	return f.view(d), gfn, nil
 }
 
 func (m guestMemory) FreePage(_ *shm.Page, gfn uint64) {
@@ -98,7 +98,7 @@ func (m guestMemory) PageAt(gfn uint64) *shm.Page {
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()
 	if f := d.p2m[gfn]; f != nil {
-		return f.view()
+		return f.view(d)
 	}
 	d.h.tb.Errorf("xentest: domain %d looks at frame %#x where nothing is", d.ID, gfn)
 	return shm.New()
@@ -251,6 +251,11 @@ func (d *Domain) grantEntry(ref gnttab.Ref) (*shm.Page, int) {
 func (d *Domain) unmap(handle uint32) {
 	m := d.maps[handle]
 	delete(d.maps, handle)
+	for v, who := range d.p2m[m.gfn].views {
+		if who == d {
+			delete(d.p2m[m.gfn].views, v)
+		}
+	}
 	delete(d.p2m, m.gfn)
 	p := m.owner.pins[m.ref]
 	p.readers--
@@ -299,8 +304,8 @@ func (d *Domain) Revoke(ref gnttab.Ref) {
 	if f == nil {
 		return
 	}
-	for i, v := range f.views {
-		if i > 0 { // the first view is the owner's own
+	for v, who := range f.views {
+		if who != d {
 			v.Detach()
 		}
 	}

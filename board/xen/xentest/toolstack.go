@@ -200,10 +200,27 @@ func (ts *Toolstack) detach(dev Device, force bool) error {
 	if exists {
 		err = ts.awaitClose(dev)
 	}
-	ts.h.Remove(dev.FrontPath())
-	ts.h.Remove(back)
+	ts.cleanup(dev.FrontPath())
+	ts.cleanup(back)
 	ts.forget(dev)
 	return err
+}
+
+// cleanup removes a directory and those above it that are empty then, up to
+// "device" or "backend", as libxl__xs_path_cleanup does.
+func (ts *Toolstack) cleanup(path string) {
+	ts.h.Locked(func() {
+		ts.h.store.direct(0, func(v *view) abi.Errno {
+			v.rm(path)
+			for p := parent(path); leaf(p) != "device" && leaf(p) != "backend"; p = parent(p) {
+				if n := v.tree[p]; n == nil || len(n.children) > 0 {
+					break
+				}
+				v.rm(p)
+			}
+			return 0
+		})
+	})
 }
 
 func (ts *Toolstack) awaitClose(dev Device) error {

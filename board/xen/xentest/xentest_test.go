@@ -537,12 +537,10 @@ func TestBlkback(t *testing.T) {
 	}
 }
 
-func perm(s string) xenstore.Perm {
-	p, err := xenstore.ParsePerm(s)
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
+func itoa[T ~uint16 | ~uint32](v T) string { return strconv.FormatUint(uint64(v), 10) }
 
-func itoa[T ~uint32](v T) string { return strconv.FormatUint(uint64(v), 10) }
+func atoi(s string) uint64 { v, _ := strconv.ParseUint(s, 10, 32); return v }
+
+func sscan(s string, v ...*uint32) (int, error) { return fmt.Sscan(s, v[0], v[1]) }
+
+func gref(v uint32) gnttab.Ref { return gnttab.Ref(v) }
