@@ -213,3 +213,15 @@ func WriteFile(name string, b []byte, mode os.FileMode) error {
 	}
 	return os.Rename(f.Name(), name)
 }
+
+// Unstripped links im once more into dir, with its symbols, for looking at.
+func Unstripped(ctx context.Context, cfg Config, im Image, dir string) (string, error) {
+	var ldflags []string
+	for _, f := range LDFlags {
+		if f != "-s" && f != "-w" {
+			ldflags = append(ldflags, f)
+		}
+	}
+	err := link(ctx, cfg, []Image{im}, dir, append(ldflags, "-w"))
+	return filepath.Join(dir, path.Base(im.Package)), err
+}

@@ -40,6 +40,9 @@ func ParseVersion(s string) (Version, error) {
 
 func (v Version) String() string { return v.text }
 
+// Prerelease reports whether v comes before a release.
+func (v Version) Prerelease() bool { return len(v.pre) > 0 }
+
 // Compare orders versions by semver.org 2.0, item 11.
 func (v Version) Compare(w Version) int {
 	if c := cmp.Or(cmp.Compare(v.major, w.major), cmp.Compare(v.minor, w.minor), cmp.Compare(v.patch, w.patch)); c != 0 {

@@ -87,62 +87,104 @@ func keyID(key ssh.PublicKey) string {
 	return strings.NewReplacer("/", "_", "+", "-").Replace(fp[:10])
 }
 
-// Copy copies the release in from to the folder to, which it makes or empties
-// of older releases' files. Smoke kernels and other strangers stay behind.
+// Copy makes to a copy of the images in from and nothing else. An older
+// release there is replaced as a whole; anything else is left alone.
 func Copy(from, to string) error {
-	text, err := os.ReadFile(filepath.Join(from, manifest.File))
+	names, err := contents(from)
 	if err != nil {
 		return err
 	}
-	m, err := manifest.Decode(text)
+	if err := replaceable(to); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(to), "."+filepath.Base(to)+"-")
 	if err != nil {
 		return err
+	}
+	defer os.RemoveAll(tmp)
+	for _, name := range names {
+		if err := copyFile(filepath.Join(from, name), filepath.Join(tmp, name), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return os.Rename(tmp, to)
+}
+
+// contents lists the manifest, what it describes and its signatures.
+func contents(dir string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, manifest.File))
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Decode(text)
+	if err != nil {
+		return nil, err
 	}
 	names := []string{manifest.File}
 	for _, d := range m.Digests() {
 		names = append(names, d.Name)
 	}
-	entries, err := os.ReadDir(from)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range entries {
 		if e.Name() != manifest.File && manifest.Reserved(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
-	if err := replaceFolder(to); err != nil {
-		return err
-	}
-	for _, name := range names {
-		b, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			return err
-		}
-		if err := build.WriteFile(filepath.Join(to, name), b, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return names, nil
 }
 
-// replaceFolder makes an empty folder, in place of an older release only.
-func replaceFolder(dir string) error {
+// replaceable accepts a folder that is absent, empty or an older release.
+func replaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return os.MkdirAll(dir, 0o755)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if len(entries) == 0 {
-		return nil
-	}
 	if _, err := os.Stat(filepath.Join(dir, manifest.File)); err != nil {
 		return fmt.Errorf("%s is neither empty nor a release: not touching it", dir)
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	return nil
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
 		return err
 	}
-	return os.MkdirAll(dir, 0o755)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return build.WriteFile(to, b, mode)
+}
+
+// copyTree copies the plain files below from; a missing folder is an empty one.
+func copyTree(from, to string, mode os.FileMode) error {
+	err := filepath.WalkDir(from, func(name string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		rel, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		return copyFile(name, filepath.Join(to, rel), mode)
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // PolicyDir is where a host keeps its policy.
-const PolicyDir = "/etc/xen-vtpm/trust"
+const PolicyDir = "/etc/xenvtpm/trust"
 
 // Names of the files of a policy folder. Only the first must exist.
 const (
