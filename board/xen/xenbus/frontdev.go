@@ -89,10 +89,13 @@ func (d *FrontDevice) Backend() abi.DomID { return d.domain }
 
 // Err is why the device is not connected, for messages.
 func (d *FrontDevice) Err() error {
-	if d.err == nil && d.dir == "" {
+	switch {
+	case d.err != nil:
+		return d.err
+	case d.dir == "":
 		return fmt.Errorf("no device with a backend in %s", d.cfg.Class)
 	}
-	return d.err
+	return fmt.Errorf("%s: waiting for the backend in domain %d", d.dir, d.domain)
 }
 
 // Deadline is when Poll has something to do without an event.
@@ -277,6 +280,8 @@ func (d *FrontDevice) apply(ev FrontEvent) {
 			}
 		}
 		if before != d.fe.Phase {
+			// A backend that is where we wait for it already sends no event.
+			d.dirtyOther = true
 			d.cfg.Logf("xenbus: %s: %v -> %v", d.dir, before, d.fe.Phase)
 		}
 	}
@@ -305,7 +310,6 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 			d.cfg.Logf("xenbus: %s: %v", d.dir, err)
 			return &FrontEvent{Kind: FrontPublishFailed}
 		}
-		d.dirtyOther = true // it may have got further meanwhile
 		return &FrontEvent{Kind: FrontPublishOK}
 	case Check:
 		if err := d.cfg.Driver.Check(d.cfg.Store, d.backend); err != nil {
