@@ -144,7 +144,6 @@ func (t *TPM) checkLockout(a *authSession, e *entity) RC {
 		if t.inLockout() {
 			return TPM_RC_LOCKOUT
 		}
-		t.useDA()
 	}
 	return TPM_RC_SUCCESS
 }

@@ -21,7 +21,6 @@ func cmdShutdown(t *TPM, c *call) RC {
 	if su == TPM_SU_STATE {
 		t.perm.orderly = orderlyState
 	}
-	t.perm.daUsed = false
 	t.touch()
 	return TPM_RC_SUCCESS
 }

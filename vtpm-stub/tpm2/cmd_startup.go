@@ -56,7 +56,9 @@ func (t *TPM) startup(resume bool, from uint8) {
 	}
 	t.pcrStartup(resume, from)
 	t.nvStartup(!resume, was == orderlyNone)
-	t.startupDA(was == orderlyNone)
+	if t.perm.lockoutRecovery == 0 {
+		t.perm.lockoutAuthBad = false // only a restart lets lockoutAuth be tried again
+	}
 	if was == orderlyNone {
 		t.perm.clockSafe = false
 	}
@@ -97,19 +99,5 @@ func (t *TPM) clearState() {
 	t.sc.pcrAuth = nil
 	for i := range t.sc.act {
 		t.sc.act[i] = act{policy: policyAuth{alg: TPM_ALG_NULL}}
-	}
-}
-
-// startupDA counts a failed try after a power cut if a DA protected object was
-// in use (TPM20-P1 section 19.8.6), and lets lockoutAuth be tried again when
-// only a restart does that.
-func (t *TPM) startupDA(unorderly bool) {
-	p := &t.perm
-	if unorderly && p.daUsed && p.recoveryTime != 0 && p.failedTries < p.maxTries {
-		p.failedTries++
-	}
-	p.daUsed = false
-	if p.lockoutRecovery == 0 {
-		p.lockoutAuthBad = false
 	}
 }

@@ -1,6 +1,11 @@
 package tpm2
 
 // Dictionary attack protection (TPM20-P1 section 19.8).
+//
+// Section 19.8.6 has a start without Shutdown count as a failed try, for TPMs
+// that may lose a failure in a power cut, unless an attacker cannot prevent the
+// update. Here a failure is durable before it is answered, so that nothing of
+// an attempt is known whose count could still be lost: the rule is not applied.
 
 // inLockout reports whether DA protected entities must not be used with their
 // authValue.
@@ -47,16 +52,6 @@ func (t *TPM) lockoutAuthFailure() {
 	t.perm.lockoutAuthBad = true
 	t.ram.lockoutAt = t.msTime()
 	t.touch()
-}
-
-// useDA notes that a DA protected authValue is about to be checked. The note
-// is durable before the outcome is told: after a power cut without Shutdown
-// the next Startup counts one failed try (P1 19.8.6).
-func (t *TPM) useDA() {
-	if !t.perm.daUsed {
-		t.perm.daUsed = true
-		t.touch()
-	}
 }
 
 // resetDA is TPM2_DictionaryAttackLockReset.

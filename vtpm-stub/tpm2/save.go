@@ -142,7 +142,6 @@ func (t *TPM) archiveDA(a *archive) {
 	a.u32(&p.recoveryTime)
 	a.u32(&p.lockoutRecovery)
 	a.flag(&p.lockoutAuthBad)
-	a.flag(&p.daUsed)
 }
 
 func (t *TPM) archiveNV(a *archive) {

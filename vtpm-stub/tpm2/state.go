@@ -49,7 +49,6 @@ type permanent struct {
 	recoveryTime    uint32 // seconds
 	lockoutRecovery uint32 // seconds
 	lockoutAuthBad  bool   // lockoutAuth failed; not usable until recovery
-	daUsed          bool   // a DA protected object was used since Startup
 
 	resetCount      uint32
 	totalResetCount uint64 // never cleared; keeps resetCount's history for contexts
