@@ -122,7 +122,7 @@ func (h *Hypervisor) wait(w *waiter) {
 // leave takes the caller out of the running; the last one turns the clock.
 func (h *Hypervisor) leave() {
 	h.running--
-	for h.running <= 0 && h.external == 0 && len(h.waiters) > 0 {
+	for h.running <= 0 && len(h.waiters) > 0 {
 		next := int64(math.MaxInt64)
 		for w := range h.waiters {
 			next = min(next, w.deadline)
@@ -131,7 +131,9 @@ func (h *Hypervisor) leave() {
 			next = min(next, t.at)
 		}
 		if next == math.MaxInt64 {
-			h.deadlock()
+			if h.external == 0 {
+				h.deadlock()
+			}
 			return
 		}
 		h.advance(max(next-h.now, 0))

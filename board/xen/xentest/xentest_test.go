@@ -133,6 +133,33 @@ func TestVirtualTime(t *testing.T) {
 	}
 }
 
+// TestBlock: time goes on while a participant waits for a Go channel, and the
+// others may wait for ever meanwhile without that being a deadlock.
+func TestBlock(t *testing.T) {
+	h, a, b := pair(t)
+	pa, err := a.Channels.AllocUnbound(b.ID)
+	must(t, err)
+	hour, event := make(chan int64), make(chan bool)
+	h.Go(func() { h.Sleep(time.Hour); hour <- h.Now() })
+	a.Run(func() {
+		for !a.Channels.TestClear(pa) {
+			a.Channels.WaitPort(pa, evtchn.Forever)
+		}
+		event <- true
+	})
+	before := h.Now()
+	var after int64
+	h.Block(func() { after = <-hour })
+	if after-before < int64(time.Hour) {
+		t.Errorf("%v passed", time.Duration(after-before))
+	}
+	pb, err := b.Channels.BindInterdomain(a.ID, pa)
+	must(t, err)
+	must(t, b.Channels.Notify(pb))
+	h.Block(func() { <-event })
+	h.Join()
+}
+
 func TestManyPorts(t *testing.T) {
 	_, a, b := pair(t)
 	var ports []evtchn.Port
