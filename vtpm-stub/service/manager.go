@@ -12,10 +12,31 @@ import (
 // Keys is the manager as the KeyStore of package state.
 type Keys struct{ Client *proto.Client }
 
+// attempts is how often a call is made whose answer was lost, for a manager
+// that is restarted. Both calls may be repeated: one only asks, the other gives
+// the same record again.
+const attempts = 3
+
+// repeat calls f until the manager has answered, yes or no.
+func repeat(f func() error) error {
+	var err error
+	for range attempts {
+		var refused proto.Result
+		if err = f(); err == nil || errors.As(err, &refused) || errors.Is(err, proto.ErrNoRecord) {
+			return err
+		}
+	}
+	return err
+}
+
 // Load implements state.KeyStore. Only the manager's BAD_PARAMETER means that
 // there is no record; every other refusal is an error.
 func (k Keys) Load() ([]byte, error) {
-	r, err := k.Client.LoadHashKey()
+	var r proto.Record
+	err := repeat(func() (err error) {
+		r, err = k.Client.LoadHashKey()
+		return err
+	})
 	if errors.Is(err, proto.ErrNoRecord) {
 		return nil, state.ErrNoRecord
 	}
@@ -31,7 +52,7 @@ func (k Keys) Save(record []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := k.Client.SaveHashKey(r); err != nil {
+	if err := repeat(func() error { return k.Client.SaveHashKey(r) }); err != nil {
 		return fmt.Errorf("SAVEHASHKEY: %w", err)
 	}
 	return nil
