@@ -140,7 +140,7 @@ func (x *host) startVTPM(cmdline string) {
 
 // off destroys all domains, as a power cut does.
 func (x *host) off() {
-	for id := abi.DomID(1); id < 10; id++ {
+	for id := abi.DomID(1); id < 20; id++ {
 		if d := x.h.Domain(id); d != nil {
 			x.h.Destroy(d)
 		}
@@ -561,4 +561,28 @@ func flip(t *testing.T, d *xentest.Disk, at int64) {
 	b := image(t, d)
 	b[at] ^= 1
 	write(t, d, b)
+}
+
+// The manager is restarted while a guest works: nothing is lost and the guest
+// sees no error.
+func TestManagerRestarts(t *testing.T) {
+	d := newDurable()
+	x := boot(t, d, "")
+	if h, _ := x.send(nvDefine(index)); h.Code != 0 {
+		t.Fatalf("NV_DefineSpace: %#x", h.Code)
+	}
+	// libxl destroys the domain and gives the vTPM a new device on a new one.
+	x.h.Destroy(x.h.Domain(managerDom))
+	x.h.Go(func() {
+		x.h.Sleep(3 * time.Second)
+		mgr := x.h.NewDomain(managerDom + 10)
+		mgr.Run(func() { d.manager(t, mgr) })
+		x.ts.PlugVTPM(vtpmDom, managerDom+10, 0, vtpmUUID)
+	})
+	if h, _ := x.send(nvWrite(index, "restart!")); h.Code != 0 {
+		t.Fatalf("NV_Write: %#x", h.Code)
+	}
+	if h, body := x.send(nvRead(index)); h.Code != 0 || !bytes.Contains(body, []byte("restart!")) {
+		t.Fatalf("NV_Read: %#x %q", h.Code, body)
+	}
 }
