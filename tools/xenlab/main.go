@@ -20,6 +20,7 @@ const usage = `usage: xenlab <command> [options]
   run <scenario>   run a scenario; the exit code is its result
   list             list the scenarios
   boot <image>     boot one PVH image by xl create and show its console
+  shell            boot dom0 with a shell on this terminal
   deps             get the Debian packages and tools that the lab needs
 
 Options come after the command; xenlab <command> --help lists them. Logs are
@@ -46,6 +47,8 @@ func command(ctx context.Context, args []string) int {
 		err = listCommand(args[1:])
 	case "boot":
 		err = bootCommand(ctx, args[1:])
+	case "shell":
+		err = shellCommand(ctx, args[1:])
 	case "deps":
 		err = depsCommand(ctx, args[1:])
 	case "help", "-h", "-help", "--help":
@@ -82,6 +85,7 @@ type common struct {
 func (c *common) register(fs *flag.FlagSet) {
 	fs.BoolVar(&c.kvm, "kvm", false, "use hardware virtualisation instead of emulation")
 	fs.BoolVar(&c.verbose, "v", false, "show the consoles of all domains")
+	fs.StringVar(&c.images, "images", "", "`folder` with the images (default build/images)")
 	fs.BoolVar(&c.json, "json", false, "print the result as JSON on standard output")
 }
 
@@ -170,7 +174,6 @@ func runCommand(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("xenlab run", flag.ContinueOnError)
 	var c common
 	c.register(fs)
-	fs.StringVar(&c.images, "images", "", "`folder` with the images (default build/images)")
 	pos, err := parse(fs, args, 1)
 	if err != nil {
 		return err
@@ -183,15 +186,44 @@ func runCommand(ctx context.Context, args []string) error {
 	return usageError{fmt.Sprintf("there is no scenario %q; xenlab list names them", pos[0])}
 }
 
-func (c *common) run(ctx context.Context, s *scenario.Scenario) error {
-	w, err := workshop()
+// shellCommand boots dom0 for a person.
+func shellCommand(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("xenlab shell", flag.ContinueOnError)
+	var c common
+	c.register(fs)
+	if _, err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	w, err := c.workshop()
 	if err != nil {
 		return err
 	}
-	if c.images != "" {
+	s, err := w.Shell()
+	if err != nil {
+		return err
+	}
+	return c.runIn(ctx, w, s)
+}
+
+func (c *common) workshop() (*scenario.Workshop, error) {
+	w, err := workshop()
+	if err == nil && c.images != "" {
 		w.Images = c.images
 	}
-	if err := w.Prepare(ctx, false); err != nil {
+	return w, err
+}
+
+func (c *common) run(ctx context.Context, s *scenario.Scenario) error {
+	w, err := c.workshop()
+	if err != nil {
+		return err
+	}
+	return c.runIn(ctx, w, s)
+}
+
+// runIn runs a scenario and shows its result.
+func (c *common) runIn(ctx context.Context, w *scenario.Workshop, s *scenario.Scenario) error {
+	if err := w.Prepare(ctx, s.Interactive); err != nil {
 		return err
 	}
 	out := os.Stdout

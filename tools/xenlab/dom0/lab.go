@@ -40,6 +40,7 @@ func Steps() map[string]Step {
 		"restored":  restoredStep,
 		"lifecycle": lifecycleStep,
 		"bench":     benchStep,
+		"shell":     shellStep,
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 
 // Sizes of the disks of our domains.
 const (
-	managerDiskMB = 64
+	managerDiskMB = 8 // the first start reads it all, to be sure that it is blank
 	vtpmDiskMB    = 4
 )
 

@@ -30,15 +30,17 @@ type Config struct {
 	MemoryMB   int
 	KVM        bool // hardware virtualisation instead of emulation
 	// Direct boots Kernel without Xen, for comparison. Its serial console is then the control stream.
-	Direct  bool
-	Dir     string // for console.log and qemu.log
-	SockDir string // for sockets: their path must be short
+	Direct      bool
+	Interactive bool   // the serial console can be typed at: Machine.Console
+	Dir         string // for console.log and qemu.log
+	SockDir     string // for sockets: their path must be short
 }
 
 // Machine is a computer that is switched on.
 type Machine struct {
 	qemu    *Process
 	control net.Conn
+	console net.Conn // nil unless Interactive
 	conf    Config
 }
 
@@ -70,8 +72,14 @@ func (c *Config) args(control string) []string {
 	} else {
 		args = append(args, "-kernel", c.Xen, "-append", c.XenArgs,
 			"-initrd", module(c.Kernel+" "+c.KernelArgs)+","+module(c.Initrd),
-			"-serial", "file:"+c.ConsoleLog(),
 			"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=ctl,name="+ControlPort)
+	}
+	switch {
+	case c.Direct:
+	case c.Interactive:
+		args = append(args, "-chardev", "socket,id=con,path="+c.consoleSocket()+",logfile="+module(c.ConsoleLog()), "-serial", "chardev:con")
+	default:
+		args = append(args, "-serial", "file:"+c.ConsoleLog())
 	}
 	if c.Disk != "" {
 		// The disk has a write cache that the guest must flush.
@@ -90,10 +98,42 @@ func (c *Config) args(control string) []string {
 // ControlPort is the name of the virtio serial port that carries reports.
 const ControlPort = "xenlab"
 
+func (c *Config) consoleSocket() string { return filepath.Join(c.SockDir, "con.sock") }
+
 // Start switches the machine on and waits until QEMU has connected its
 // control port.
 func Start(ctx context.Context, c Config) (*Machine, error) {
 	sock := filepath.Join(c.SockDir, "ctl.sock")
+	control, err := listen(sock)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	m := &Machine{conf: c}
+	var console net.Listener
+	if c.Interactive {
+		if console, err = listen(c.consoleSocket()); err != nil {
+			return nil, err
+		}
+		defer console.Close()
+	}
+	if err := os.WriteFile(c.ConsoleLog(), nil, 0o644); err != nil {
+		return nil, fmt.Errorf("machine: %w", err)
+	}
+	if m.qemu, err = startProcess("qemu", c.qemuLog(), nil, c.args(sock)...); err != nil {
+		return nil, err
+	}
+	if m.control, err = m.accept(ctx, control); err == nil && c.Interactive {
+		m.console, err = m.accept(ctx, console)
+	}
+	if err != nil {
+		m.qemu.Kill()
+		return nil, err
+	}
+	return m, nil
+}
+
+func listen(sock string) (net.Listener, error) {
 	if err := os.Remove(sock); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("machine: %w", err)
 	}
@@ -101,14 +141,11 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("machine: %w", err)
 	}
-	defer l.Close()
-	if err := os.WriteFile(c.ConsoleLog(), nil, 0o644); err != nil {
-		return nil, fmt.Errorf("machine: %w", err)
-	}
-	m := &Machine{conf: c}
-	if m.qemu, err = startProcess("qemu", c.qemuLog(), nil, c.args(sock)...); err != nil {
-		return nil, err
-	}
+	return l, nil
+}
+
+// accept waits until QEMU connects to one of our sockets.
+func (m *Machine) accept(ctx context.Context, l net.Listener) (net.Conn, error) {
 	type accepted struct {
 		conn net.Conn
 		err  error
@@ -121,21 +158,20 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	select {
 	case a := <-got:
 		if a.err != nil {
-			m.qemu.Kill()
 			return nil, fmt.Errorf("machine: %w", a.err)
 		}
-		m.control = a.conn
-		return m, nil
+		return a.conn, nil
 	case <-m.qemu.Done():
-		return nil, fmt.Errorf("machine: QEMU ended at once: %v\n%s", m.qemu.err, Tail(c.qemuLog(), 10))
+		return nil, fmt.Errorf("machine: QEMU ended at once: %v\n%s", m.qemu.err, Tail(m.conf.qemuLog(), 10))
 	case <-time.After(30 * time.Second):
-		err = errors.New("machine: QEMU did not start within 30 s")
+		return nil, errors.New("machine: QEMU did not start within 30 s")
 	case <-ctx.Done():
-		err = ctx.Err()
+		return nil, ctx.Err()
 	}
-	m.qemu.Kill()
-	return nil, err
 }
+
+// Console is the serial console of an Interactive machine.
+func (m *Machine) Console() io.ReadWriter { return m.console }
 
 // Control is the stream of reports from dom0. It ends when the machine does.
 func (m *Machine) Control() io.ReadWriter { return m.control }

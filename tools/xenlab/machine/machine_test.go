@@ -32,7 +32,12 @@ func TestArgs(t *testing.T) {
 	if strings.Contains(joined, "xen") || !strings.Contains(joined, "-serial chardev:ctl") || !strings.Contains(joined, "-initrd i ") {
 		t.Errorf("arguments without Xen are %s", joined)
 	}
-	c.Direct = false
+	c.Direct, c.Interactive, c.SockDir = false, true, "/s"
+	joined = strings.Join(c.args("/s/ctl"), " ")
+	if !strings.Contains(joined, "path=/s/con.sock,logfile=/l/console.log -serial chardev:con") || strings.Contains(joined, "-serial file:") {
+		t.Errorf("arguments of an interactive machine are %s", joined)
+	}
+	c.Interactive = false
 	c.KVM, c.TPM, c.Disk = true, nil, ""
 	args = c.args("/s/ctl")
 	if !slices.Contains(args, "kvm") || strings.Contains(strings.Join(args, " "), "tpm") {
