@@ -21,8 +21,8 @@ const (
 // 1, 12.4): manufacturer, vendor strings, vendor TPM type, firmware version.
 var failureProperties = []struct{ tag, value uint32 }{
 	{tpm2.TPM_PT_MANUFACTURER, 0x58454E00},    // "XEN"
-	{tpm2.TPM_PT_VENDOR_STRING_1, 0x7856544D}, // "xVTM"
-	{tpm2.TPM_PT_VENDOR_STRING_2, 0},
+	{tpm2.TPM_PT_VENDOR_STRING_1, 0x78656E76}, // "xenv"
+	{tpm2.TPM_PT_VENDOR_STRING_2, 0x74706D00}, // "tpm"
 	{tpm2.TPM_PT_VENDOR_STRING_3, 0},
 	{tpm2.TPM_PT_VENDOR_STRING_4, 0},
 	{tpm2.TPM_PT_VENDOR_TPM_TYPE, 1},
