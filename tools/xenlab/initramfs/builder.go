@@ -9,7 +9,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -96,25 +95,6 @@ func (b *Builder) Copy(name, from string, perm uint64) {
 	b.add(cpio.Record{ReaderAt: f, Info: cpio.Info{
 		Name: name, Mode: cpio.S_IFREG | perm, FileSize: uint64(st.Size()), NLink: 1,
 	}})
-}
-
-// CopyTree adds every file below the folder from, under the name dir.
-func (b *Builder) CopyTree(dir, from string) {
-	b.fail(filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(from, p)
-		if err != nil {
-			return err
-		}
-		perm := uint64(0o644)
-		if st, err := os.Stat(p); err == nil && st.Mode()&0o111 != 0 {
-			perm = 0o755
-		}
-		b.Copy(path.Join(dir, rel), p, perm)
-		return nil
-	}))
 }
 
 // WriteFile writes the archive. Entries are sorted and carry no times, owners or inode

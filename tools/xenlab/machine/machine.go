@@ -120,7 +120,7 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 	if err := os.WriteFile(c.ConsoleLog(), nil, 0o644); err != nil {
 		return nil, fmt.Errorf("machine: %w", err)
 	}
-	if m.qemu, err = startProcess("qemu", c.qemuLog(), nil, c.args(sock)...); err != nil {
+	if m.qemu, err = startProcess("qemu", c.qemuLog(), c.args(sock)...); err != nil {
 		return nil, err
 	}
 	if m.control, err = m.accept(ctx, control); err == nil && c.Interactive {

@@ -49,7 +49,7 @@ func TestArgs(t *testing.T) {
 func TestKillEndsTheGroup(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
-	p, err := startProcess("sh", filepath.Join(dir, "log"), nil, "/bin/sh", "-c", "sleep 1000 & echo $! >"+pidFile+".t; mv "+pidFile+".t "+pidFile+"; wait")
+	p, err := startProcess("sh", filepath.Join(dir, "log"), "/bin/sh", "-c", "sleep 1000 & echo $! >"+pidFile+".t; mv "+pidFile+".t "+pidFile+"; wait")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestKillEndsTheGroup(t *testing.T) {
 }
 
 func TestStartProcessReportsAMissingProgram(t *testing.T) {
-	if _, err := startProcess("x", filepath.Join(t.TempDir(), "log"), nil, "/nonexistent/program"); err == nil {
+	if _, err := startProcess("x", filepath.Join(t.TempDir(), "log"), "/nonexistent/program"); err == nil {
 		t.Error("no error")
 	}
 }

@@ -18,15 +18,14 @@ type Process struct {
 	once sync.Once
 }
 
-// startProcess starts a command with its output appended to the file logName.
-func startProcess(name, logName string, extra []*os.File, args ...string) (*Process, error) {
+// startProcess starts a command with its output in the file logName.
+func startProcess(name, logName string, args ...string) (*Process, error) {
 	log, err := os.Create(logName)
 	if err != nil {
 		return nil, fmt.Errorf("machine: %w", err)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = extra
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)

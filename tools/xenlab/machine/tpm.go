@@ -37,7 +37,7 @@ func StartTPM(swtpm, stateDir, sockDir, logDir string, v TPMVersion) (*TPM, erro
 		args = append(args, "--tpm2")
 	}
 	var err error
-	if t.proc, err = startProcess("swtpm", t.log, nil, args...); err != nil {
+	if t.proc, err = startProcess("swtpm", t.log, args...); err != nil {
 		return nil, err
 	}
 	for range 100 {
