@@ -1,7 +1,8 @@
 //go:build tamago
 
 // Tis talks to the hardware TPM: GetRandom and GetCapability through the FIFO
-// registers. The domain needs iomem=["fed40,5"].
+// registers. The domain needs iomem=["fed40,5"]. It uses locality 0, which
+// firmware leaves active, unless the option locality says otherwise.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"xenvtpm/board/xenpvh"
@@ -21,8 +23,15 @@ func main() { selftest.Run("tis", test) }
 func test(p *xenpvh.Platform) error {
 	regs := p.TPMRegisters()
 	fmt.Printf("ACCESS %#02x, DID_VID %#08x\n", regs.Read8(0), regs.Read32(0xF00))
+	locality := uint64(0)
+	if s, ok := p.Option("locality"); ok {
+		var err error
+		if locality, err = strconv.ParseUint(s, 10, 8); err != nil {
+			return err
+		}
+	}
 	dev, err := tis.New(regs, tis.Config{
-		Locality: 2,
+		Locality: uint8(locality),
 		Now:      p.Channels.Now,
 		Sleep:    func(d time.Duration) { p.Channels.Wait(p.Channels.Now() + int64(d)) },
 		Logf:     xenpvh.Logf,
