@@ -142,3 +142,21 @@ func (l *eventLog) stage(s *store.Store) error {
 	}
 	return nil
 }
+
+// eventFor logs what the administrator did to a vTPM or a group.
+func (m *Manager) eventFor(kind EventKind, req *Request, id proto.UUID, text string) {
+	about := *req
+	about.UUID = id
+	m.event(kind, &about, text)
+}
+
+var eventNames = map[EventKind]string{EventStarted: "started", EventCreated: "created", EventDeleted: "deleted", EventMoved: "moved",
+	EventOpenTwice: "open-twice", EventDamaged: "damaged", EventFull: "full", EventGroupClosed: "group-closed", EventNotAdmin: "not-admin",
+	EventGroup: "group", EventPolicy: "policy", EventBadPolicy: "bad-policy", EventBackup: "backup", EventRestored: "restored", EventAttest: "attest"}
+
+func (k EventKind) String() string {
+	if s, ok := eventNames[k]; ok {
+		return s
+	}
+	return fmt.Sprintf("event-%d", uint8(k))
+}

@@ -23,9 +23,13 @@ type answer struct {
 // are answered only after it, and the hardware counter, are durable.
 func (m *Manager) Handle(batch []Request) [][]byte {
 	answers := make([]answer, len(batch))
-	var waiting []int
+	var waiting, admin []int
 	for i := range batch {
 		m.Metrics.Requests++
+		if frameTag(batch[i].Frame) == proto.TagMgmt {
+			admin = append(admin, i)
+			continue
+		}
 		answers[i] = m.one(&batch[i])
 		if answers[i].staged {
 			waiting = append(waiting, i)
@@ -38,18 +42,25 @@ func (m *Manager) Handle(batch []Request) [][]byte {
 	if len(waiting) > 0 {
 		m.settle(answers, waiting)
 	}
+	for _, i := range admin { // last: they commit, or discard, on their own
+		answers[i] = m.one(&batch[i])
+	}
 	out := make([][]byte, len(batch))
 	for i, a := range answers {
 		if a.result != proto.Success {
 			m.Metrics.Refusals++
 		}
-		var tag proto.Tag
-		if len(batch[i].Frame) >= 2 {
-			tag = proto.Tag(binary.BigEndian.Uint16(batch[i].Frame))
-		}
-		out[i] = proto.AppendResponse(nil, tag, a.result, a.body)
+		out[i] = proto.AppendResponse(nil, frameTag(batch[i].Frame), a.result, a.body)
 	}
 	return out
+}
+
+// frameTag is the tag of a frame, 0 if it has none.
+func frameTag(frame []byte) proto.Tag {
+	if len(frame) < 2 {
+		return 0
+	}
+	return proto.Tag(binary.BigEndian.Uint16(frame))
 }
 
 // settle commits and gives the waiting requests their final result.
@@ -141,6 +152,9 @@ func (m *Manager) hello() proto.Hello {
 	}
 	if m.store != nil {
 		h.Manager = m.store.ID()
+		if _, b, err := m.rootBinding(); err == nil && b.Auth != nil {
+			h.Flags |= proto.HelloProvisioned
+		}
 	}
 	return h
 }

@@ -90,6 +90,7 @@ type Manager struct {
 	open    map[proto.UUID]ClientID
 	groups  map[proto.UUID]*group
 	events  eventLog
+	admin   adminState
 	Metrics Metrics
 }
 

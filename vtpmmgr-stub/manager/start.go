@@ -117,6 +117,11 @@ func (m *Manager) openStore(p *store.Probed, anchor hwtpm.Anchor) error {
 	if err := m.unsealRoot(p); err != nil {
 		return err
 	}
+	return m.openUnsealed(p, anchor)
+}
+
+// openUnsealed is openStore with the root secret at hand.
+func (m *Manager) openUnsealed(p *store.Probed, anchor hwtpm.Anchor) error {
 	if m.secret.manager != p.ID {
 		return fmt.Errorf("%w: sealed for manager %v", ErrOtherManager, m.secret.manager)
 	}

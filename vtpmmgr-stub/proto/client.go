@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Sender carries one frame to the manager and its answer back. tpmfront's
@@ -42,10 +43,23 @@ func (c *Client) Call(tag Tag, ordinal uint32, body []byte) ([]byte, error) {
 	if rsp.Tag != ResponseTag(tag) && !(rsp.Result != Success && rsp.Tag == tag+3) {
 		return nil, ErrTag
 	}
+	if rsp.Result != Success && tag == TagMgmt && len(rsp.Body) > 0 {
+		return nil, fmt.Errorf("%w: %s", rsp.Result, cleanText(rsp.Body))
+	}
 	if rsp.Result != Success {
 		return nil, rsp.Result
 	}
 	return rsp.Body, nil
+}
+
+// cleanText makes an answer's text safe for a terminal.
+func cleanText(b []byte) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7F || c == '\uFFFD' {
+			return '?'
+		}
+		return c
+	}, string(b[:min(len(b), 1000)]))
 }
 
 // SaveHashKey stores the record. On return without error it is durable.

@@ -162,10 +162,10 @@ func ResponseTag(req Tag) Tag {
 }
 
 // AppendResponse appends the answer to a request of tag req. A failure carries
-// no body. A body that does not fit is a bug of the manager and is answered
+// no body, but to the administrator, who gets a text with it. A body that does not fit is a bug of the manager and is answered
 // with SIZE.
 func AppendResponse(dst []byte, req Tag, result Result, body []byte) []byte {
-	if result != Success {
+	if result != Success && req != TagMgmt {
 		body = nil
 	}
 	out, err := appendFrame(dst, ResponseTag(req), uint32(result), body)

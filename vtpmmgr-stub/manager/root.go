@@ -1,0 +1,175 @@
+package manager
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"xenvtpm/vtpmmgr-stub/hwtpm"
+	"xenvtpm/vtpmmgr-stub/proto"
+	"xenvtpm/vtpmmgr-stub/store"
+)
+
+// The root's policy lives in the key area, in the plain, because it is needed
+// before anything can be decrypted. Its sequence number lives in the store,
+// where it cannot be altered.
+
+// kindMeta are single values of the manager itself.
+const (
+	kindMeta   = 'm'
+	metaRootSq = 1
+	metaCA     = 2 // certification key (attest.go)
+)
+
+func metaKey(n byte) store.Key { return store.MakeKey(kindMeta, [16]byte{15: n}) }
+
+func (m *Manager) rootSequence() (uint64, error) {
+	b, err := m.store.Get(metaKey(metaRootSq))
+	if err != nil || b == nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, errors.New("root policy sequence malformed")
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+// rootBinding is the binding in force.
+func (m *Manager) rootBinding() (keyFile, *hwtpm.Binding, error) {
+	k, err := parseKeyFile(m.store.KeyArea())
+	if err != nil {
+		return k, nil, err
+	}
+	b, err := hwtpm.ParseBinding(k.root)
+	return k, b, err
+}
+
+// provision seals the root anew, under the authority's policy in place of the
+// present PCRs, and keeps the root secret for the recovery key, if one is given.
+func (m *Manager) provision(public, list, recovery []byte) error {
+	sequence, err := m.rootSequence()
+	if err != nil {
+		return err
+	}
+	_, old, err := m.rootBinding()
+	if err != nil {
+		return err
+	}
+	if old.Auth != nil && !bytes.Equal(old.Auth.Public, public) {
+		// A new authority must be approved by nobody but the operator at the
+		// console, who could as well make a new store; but never by accident.
+		return fmt.Errorf("%w: the root has another authority already", errGroupExists)
+	}
+	l, err := checkList(list, public, proto.UUID{}, sequence)
+	if err != nil {
+		return err
+	}
+	binding, err := m.c.HW.Seal(m.secret.encode(), hwtpm.Policy{Authority: &hwtpm.Authority{
+		Public: bytes.Clone(public), Ref: hwtpm.PolicyRef(proto.UUID{}), Approvals: l.Approvals}})
+	if err != nil {
+		return err
+	}
+	var box []byte
+	if len(recovery) > 0 {
+		if box, err = sealTo(m.c.Rand, recovery, m.secret.encode(), recoveryInfo); err != nil {
+			return err
+		}
+	}
+	return m.replaceRoot(keyFile{root: binding.Append(nil), recovery: box}, l.Sequence)
+}
+
+func (m *Manager) replaceRoot(k keyFile, sequence uint64) error {
+	if err := m.store.SetKeyArea(k.encode()); err != nil {
+		return err
+	}
+	if err := m.store.Put(metaKey(metaRootSq), binary.BigEndian.AppendUint64(nil, sequence)); err != nil {
+		return err
+	}
+	return m.then(func() {})
+}
+
+// applyRootPolicy replaces the states that the root opens in. It works on a
+// manager that is degraded because the present state was not approved, too: the
+// hardware TPM decides whether the new list opens the root.
+func (m *Manager) applyRootPolicy(encoded []byte) error {
+	if m.degraded != nil {
+		return m.reopen(encoded)
+	}
+	k, b, err := m.rootBinding()
+	if err != nil {
+		return err
+	}
+	if b.Auth == nil {
+		return errUnprovided
+	}
+	sequence, err := m.rootSequence()
+	if err != nil {
+		return err
+	}
+	l, err := checkList(encoded, b.Auth.Public, proto.UUID{}, sequence)
+	if err != nil {
+		return err
+	}
+	b.Auth.Approvals = l.Approvals
+	k.root = b.Append(nil)
+	return m.replaceRoot(k, l.Sequence)
+}
+
+// reopen starts a degraded manager with a newer policy list.
+func (m *Manager) reopen(encoded []byte) error {
+	if !errors.Is(m.degraded, hwtpm.ErrPCRMismatch) || m.store != nil {
+		return fmt.Errorf("a policy does not help here: %w", m.degraded)
+	}
+	probed, err := store.Probe(m.c.Disk)
+	if err != nil {
+		return err
+	}
+	for i := range probed.Areas {
+		if err = m.reopenWith(probed, probed.Areas[i].Payload, encoded); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (m *Manager) reopenWith(probed *store.Probed, payload, encoded []byte) error {
+	k, err := parseKeyFile(payload)
+	if err != nil {
+		return err
+	}
+	b, err := hwtpm.ParseBinding(k.root)
+	if err != nil {
+		return err
+	}
+	if b.Auth == nil {
+		return errUnprovided
+	}
+	l, err := checkList(encoded, b.Auth.Public, proto.UUID{}, 0)
+	if err != nil {
+		return err
+	}
+	b.Auth.Approvals = l.Approvals
+	k.root = b.Append(nil)
+	if err := m.unsealArea(k.encode()); err != nil {
+		return err
+	}
+	anchor, err := m.c.HW.Anchor()
+	if err != nil {
+		return err
+	}
+	if err := m.openUnsealed(probed, anchor); err != nil {
+		m.store = nil
+		return err
+	}
+	sequence, err := m.rootSequence()
+	if err == nil && l.Sequence <= sequence {
+		err = fmt.Errorf("%w (list %d, in force %d)", errStale, l.Sequence, sequence)
+	}
+	if err != nil {
+		m.store = nil
+		return err
+	}
+	m.degraded = nil
+	return m.replaceRoot(k, l.Sequence)
+}
