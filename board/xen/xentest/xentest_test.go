@@ -354,6 +354,20 @@ func TestDestroyEndsRunningDomain(t *testing.T) {
 	}
 }
 
+// TestDestroyEndsBusyLoop: a loop that never blocks, because a port stays
+// pending, ends with its domain as well.
+func TestDestroyEndsBusyLoop(t *testing.T) {
+	h, a, _ := pair(t)
+	a.Channels.Rearm(a.StorePort)
+	a.Run(func() {
+		for {
+			a.Channels.Wait(a.Channels.Now() + int64(time.Second))
+		}
+	})
+	h.Destroy(a)
+	h.Join()
+}
+
 func TestRevoke(t *testing.T) {
 	_, a, b := pair(t)
 	ref, pa, err := a.Grants.Share(b.ID, true)
