@@ -13,14 +13,15 @@ import (
 )
 
 // Describe completes m with the images called names in dir: digests, entry
-// points, and the modules that the images themselves say they contain. It
-// returns the manifest's and the SBOM's bytes.
+// points, and the modules that the images themselves say they contain. Where m
+// does not name the go command, the images do. It returns the manifest's and
+// the SBOM's bytes.
 func Describe(dir string, names []string, m Manifest) (manifest, sbom []byte, err error) {
 	m.Format = Format
 	uses := map[string][]string{}
 	modules := map[string]Module{}
 	for _, name := range names {
-		im, mods, err := describeImage(dir, name, m.Toolchain.Go)
+		im, mods, err := describeImage(dir, name, &m.Toolchain.Go)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -45,7 +46,9 @@ func Describe(dir string, names []string, m Manifest) (manifest, sbom []byte, er
 	return manifest, sbom, err
 }
 
-func describeImage(dir, name, goVersion string) (*Image, []Module, error) {
+// describeImage sets goVersion where it is empty, and holds the image to it
+// otherwise.
+func describeImage(dir, name string, goVersion *string) (*Image, []Module, error) {
 	b, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return nil, nil, err
@@ -58,8 +61,11 @@ func describeImage(dir, name, goVersion string) (*Image, []Module, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if info.GoVersion != goVersion {
-		return nil, nil, fmt.Errorf("built with %s, not with %s", info.GoVersion, goVersion)
+	if *goVersion == "" {
+		*goVersion = info.GoVersion
+	}
+	if info.GoVersion != *goVersion {
+		return nil, nil, fmt.Errorf("built with %s, not with %s", info.GoVersion, *goVersion)
 	}
 	im := &Image{Digest: Sum(name, b), PVHEntry: fmt.Sprintf("%#x", entry), Package: info.Path}
 	packed, err := os.ReadFile(filepath.Join(dir, name+".gz"))

@@ -80,6 +80,10 @@ func TestDescribe(t *testing.T) {
 	if err != nil || string(again) != string(text) {
 		t.Errorf("the description is not the same twice: %v", err)
 	}
+	start.Toolchain.Go = ""
+	if text, _, err := Describe(dir, []string{"a-stub"}, start); err != nil || !strings.Contains(string(text), `"go": "`+runtime.Version()) {
+		t.Errorf("the image's own version is not taken: %v", err)
+	}
 	start.Toolchain.Go = "go1.0"
 	if _, _, err := Describe(dir, []string{"a-stub"}, start); err == nil || !strings.Contains(err.Error(), "built with") {
 		t.Errorf("another toolchain: %v", err)

@@ -25,9 +25,9 @@ import (
 func Describe(ctx context.Context, dir, root, version, expires string, tc *toolchain.Toolchain) error {
 	commit, modified := Commit(ctx, root)
 	m := manifest.Manifest{Version: version, Expires: expires, Commit: commit, Modified: modified,
-		Toolchain: manifest.Toolchain{Go: tc.Version}, Flags: build.Flags()}
+		Flags: build.Flags()}
 	if in := tc.Inputs; in != nil {
-		m.Toolchain.SDK, m.Toolchain.Port, m.Toolchain.Tamago = in.GoVersion, in.Port, in.TamagoVersion
+		m.Toolchain = manifest.Toolchain{Go: tc.Version, SDK: in.GoVersion, Port: in.Port, Tamago: in.TamagoVersion}
 	} else if p, err := toolchain.LookUp(ctx, root); err == nil {
 		m.Toolchain.Tamago = p.TamagoVersion
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -53,7 +54,11 @@ func Find(ctx context.Context, cfg Config) (*Toolchain, error) {
 		cfg.Logf = func(string, ...any) {}
 	}
 	if name := os.Getenv("TAMAGO"); name != "" {
-		return named(ctx, name)
+		t, err := named(ctx, name)
+		if err == nil && !strings.Contains(t.Version, goRelease) {
+			cfg.Logf("toolchain: TAMAGO is %s; the images are made and tested with %s", t.Version, goRelease)
+		}
+		return t, err
 	}
 	in, err := collect(ctx, cfg.Dir)
 	if err != nil {
