@@ -4,6 +4,6 @@ package tpm2
 var tableSession = []command{
 	{cc: TPM_CC_StartAuthSession, name: "StartAuthSession", handles: []handleSpec{{kind: hObject, null: true}, {kind: hEntity, null: true}},
 		flags: fDecrypt | fEncrypt | fRspHandle | fReadOnlyOK, run: cmdStartAuthSession},
-	{cc: TPM_CC_PolicyRestart, name: "PolicyRestart", handles: []handleSpec{{kind: hPolicy}},
+	{cc: TPM_CC_PolicyRestart, name: "PolicyRestart", run: cmdPolicyRestart, handles: []handleSpec{{kind: hPolicy}},
 		flags: fReadOnlyOK},
 }

@@ -1,0 +1,42 @@
+package tpm2
+
+import "xenvtpm/vtpm-stub/tpmcrypto"
+
+// cmdPolicyAuthorize is TPM2_PolicyAuthorize (TPM20-P3 section 23.16).
+//
+//	TPM_RC_HASH   P3  keySign does not begin with a hash algorithm
+//	TPM_RC_SIZE   P3  keySign has not the size of such a Name
+//	TPM_RC_VALUE  P1  approvedPolicy is not the session's policyDigest
+//	TPM_RC_VALUE  P4  checkTicket is not ours, or for something else
+func cmdPolicyAuthorize(t *TPM, c *call) RC {
+	approved := c.in.param().digest()
+	ref := c.in.param().b2(maxDigest)
+	key := c.in.param().name()
+	ticket := c.in.param().ticket(TPM_ST_VERIFIED)
+	if rc := c.in.end(); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	s := c.session(0)
+	if len(key) < 2 {
+		return TPM_RC_SIZE.Param(3)
+	}
+	alg := AlgID(key[0])<<8 | AlgID(key[1])
+	if !hashImplemented(alg) {
+		return TPM_RC_HASH.Param(3)
+	}
+	if len(key) != 2+alg.DigestSize() {
+		return TPM_RC_SIZE.Param(3)
+	}
+	if !s.trial() {
+		if !tpmcrypto.Equal(approved, s.policy.digest.bytes()) {
+			return TPM_RC_VALUE.Param(1)
+		}
+		aHash := t.hash.Sum(alg, nil, approved, ref)
+		if !t.checkTicket(&ticket, aHash, key) {
+			return TPM_RC_VALUE.Param(4)
+		}
+	}
+	s.zeroDigest()
+	s.extendNameRef(t, TPM_CC_PolicyAuthorize, key, ref)
+	return TPM_RC_SUCCESS
+}
