@@ -49,8 +49,10 @@ func (s *Service) open(cfg StartConfig) (Engine, error) {
 	if cfg.OpenError != nil {
 		return nil, cfg.OpenError
 	}
-	if err := tpmcrypto.SelfTestAll(); err != nil {
-		return nil, err
+	for _, a := range tpmcrypto.StartTests() {
+		if err := tpmcrypto.SelfTest(a); err != nil {
+			return nil, fmt.Errorf("%w: algorithm %#x", err, uint16(a))
+		}
 	}
 	store, err := state.Open(state.Config{
 		Disk: cfg.Disk, Keys: Keys{cfg.Manager}, Rand: cfg.Entropy, MinCapacity: minState, Logf: s.logf,

@@ -64,8 +64,9 @@ func (s *Store) read(p []byte, slot int, off int64) error {
 	return nil
 }
 
-// scanSize is how much of the disk is read at once.
-const scanSize = 32 << 10
+// scanSize is how much of the disk is read at once: one request of Xen's block
+// protocol.
+const scanSize = 11 * 4096
 
 // checkBlank reads the whole disk: all zeros, or nothing but an initial copy
 // in slot 0 that was never followed by the second one. Else ErrNotBlank.

@@ -22,7 +22,7 @@ const maxTries = 64
 // the other curves.
 func (k *ECCPrivateKey) SignECDSA(rnd io.Reader, digest []byte) (ECSignature, error) {
 	if k.std != nil {
-		return k.signStd(rand.Reader, digest)
+		return k.signStd(digest)
 	}
 	// 186-5 6.4.1
 	g, n := k.pub.g, k.pub.g.order
@@ -49,10 +49,8 @@ func (k *ECCPrivateKey) SignECDSA(rnd io.Reader, digest []byte) (ECSignature, er
 	return ECSignature{}, ErrExhausted
 }
 
-// signStd signs with std; a nil rnd gives the deterministic signature of RFC
-// 6979 for SHA-2 digests.
-func (k *ECCPrivateKey) signStd(rnd io.Reader, digest []byte) (ECSignature, error) {
-	der, err := ecdsa.SignASN1(rnd, k.std, digest)
+func (k *ECCPrivateKey) signStd(digest []byte) (ECSignature, error) {
+	der, err := ecdsa.SignASN1(rand.Reader, k.std, digest)
 	if err != nil {
 		return ECSignature{}, ErrKey
 	}
