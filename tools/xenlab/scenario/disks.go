@@ -52,16 +52,14 @@ func (r *runner) makeDisks(ctx context.Context) error {
 		}
 	}
 	if r.s.Guest {
-		initrd, err := r.w.guestInitrd(r.dir)
-		if err != nil {
-			return err
-		}
-		defer os.Remove(initrd)
 		guest := inDom0(dom0.GuestDir)
 		if err := copyFile(filepath.Join(guest, "vmlinux"), r.w.GuestKernel); err != nil {
 			return err
 		}
-		if err := copyFile(filepath.Join(guest, "initrd"), initrd); err != nil {
+		if err := r.w.guestInitrd(filepath.Join(guest, "initrd")); err != nil {
+			return err
+		}
+		if err := r.w.guestInitrd(filepath.Join(guest, "initrd-tools"), r.w.Tools); err != nil {
 			return err
 		}
 	}

@@ -34,7 +34,8 @@ type Workshop struct {
 	Kernel  string // the distribution's image, for dom0
 	Version string // of the kernel
 	Dom0    string // archive: toolstack and modules
-	Guest   string // archive: TPM tools and modules
+	Guest   string // archive: the guest's modules
+	Tools   string // archive: tpm2-tools
 	// GuestKernel is the same kernel, unpacked.
 	GuestKernel string
 
@@ -206,18 +207,23 @@ func skeleton(b *initramfs.Builder) {
 }
 
 func (w *Workshop) guestArchive(context.Context) error {
-	name, ok := w.made("guest.cpio", append([]string{"guest 1"}, guestModules...)...)
-	w.Guest = name
-	if ok {
+	var ok1, ok2 bool
+	w.Guest, ok1 = w.made("guest.cpio", append([]string{"guest 2"}, guestModules...)...)
+	w.Tools, ok2 = w.made("tools.cpio", "tools 1")
+	if ok1 && ok2 {
 		return nil
 	}
-	w.Logf("building the guest's archive: kernel modules and tpm2-tools")
+	w.Logf("building the guest's archives: kernel modules and tpm2-tools")
 	b := initramfs.New(w.tree.Root)
-	b.Program("usr/bin/tpm2")
-	b.Library("libtss2-tcti-device.so.0") // opened by name
 	b.Modules(w.Version, guestModules, nil)
 	skeleton(b)
-	return b.WriteFile(name)
+	if err := b.WriteFile(w.Guest); err != nil {
+		return err
+	}
+	b = initramfs.New(w.tree.Root)
+	b.Program("usr/bin/tpm2")
+	b.Library("libtss2-tcti-device.so.0") // opened by name
+	return b.WriteFile(w.Tools)
 }
 
 // helpers builds the programs that run as process 1 in dom0 and in the guest.
@@ -270,18 +276,17 @@ func (w *Workshop) userland(ctx context.Context) error {
 	return os.Rename(name+".tmp", name)
 }
 
-// guestInitrd makes the guest's archive complete with its process 1.
-func (w *Workshop) guestInitrd(dir string) (string, error) {
+// guestInitrd makes the guest's archive complete with its process 1 and further archives.
+func (w *Workshop) guestInitrd(name string, more ...string) error {
 	b := initramfs.New("")
 	b.Copy("init", w.guestIn, 0o755)
 	b.Link("sbin/poweroff", "/init") // the kernel calls it
-	part := filepath.Join(dir, "guestinit.cpio")
+	part := name + ".part"
 	if err := b.WriteFile(part); err != nil {
-		return "", err
+		return err
 	}
 	defer os.Remove(part)
-	name := filepath.Join(dir, "guest.initrd")
-	return name, initramfs.Concat(name, w.Guest, part)
+	return initramfs.Concat(name, append([]string{w.Guest, part}, more...)...)
 }
 
 // dom0Initrd makes an archive for one power-on: the job on top of dom0's archive.
