@@ -214,7 +214,7 @@ func (m *Manager) adminEvents(_ *Request, in proto.EventsRequest) (any, error) {
 		if k[0] != kindEvent {
 			return false
 		}
-		e, err := parseEvent(binary.BigEndian.Uint64(k[9:]), b)
+		e, err := parseEvent(binary.BigEndian.Uint64(k[1:]), b)
 		bad = errors.Join(bad, err)
 		return add(e)
 	}, nil)
