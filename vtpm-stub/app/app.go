@@ -46,6 +46,8 @@ type App struct {
 	stop bool
 	lost error // xenstore is gone
 
+	breath int64 // when breathe last looked at the handshakes
+
 	optErr     error
 	driverLogf func(string, ...any) // nil with loglevel=error
 }
@@ -164,6 +166,19 @@ func (a *App) idle() {
 	a.back.Poll()
 }
 
+// breathEvery is how long a command may compute before handshakes are looked
+// at.
+const breathEvery = int64(100 * time.Millisecond)
+
+// breathe lets handshakes go on during a long computation, such as an RSA key
+// on a slow machine: the toolstack waits ten seconds and no longer.
+func (a *App) breathe() {
+	if now := a.cfg.Channels.Now(); now-a.breath >= breathEvery {
+		a.idle()
+		a.breath = a.cfg.Channels.Now()
+	}
+}
+
 // serve does one round: events, then at most one command, so that a busy guest
 // cannot keep the handshakes of others waiting. It reports whether there was a
 // command.
@@ -179,9 +194,14 @@ func (a *App) serve() bool {
 	if req == nil {
 		return false
 	}
+	a.breath = a.cfg.Channels.Now()
 	rsp := a.svc.Handle(&service.Request{
 		From: req.Frontend.String(), UUID: req.UUID, Locality: req.Locality,
-		Command: req.Command, Cancelled: req.Cancelled,
+		Command: req.Command,
+		Cancelled: func() bool {
+			a.breathe()
+			return req.Cancelled()
+		},
 	})
 	if err := req.Respond(rsp); err != nil && !errors.Is(err, tpmback.ErrDisconnected) {
 		a.cfg.Logf("vtpm: answering %v: %v", req.Frontend, err)
