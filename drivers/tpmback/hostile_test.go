@@ -278,8 +278,8 @@ func TestStoreFails(t *testing.T) {
 			must(t, f.Connect(5*time.Minute))
 			works(t, f, 20)
 			background(t, f)
-			l.h.Set(f.Dev.BackPath()+"/online", "0")
 			l.h.Set(f.Dev.BackPath()+"/state", "5")
+			l.h.Set(f.Dev.BackPath()+"/online", "0")
 			gone := l.h.WaitUntil(5*time.Minute, func(v xentest.View) bool {
 				_, there := v.Get(f.Dev.BackPath() + "/state")
 				return !there

@@ -30,6 +30,7 @@ func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{t: t, h: xentest.New(t)}
 	l.ts = l.h.Toolstack()
+	l.ts.Idle = func() {} // look again and again, not only after events
 	l.be = l.h.NewDomain(backendDom)
 	l.serve = func(_ *tpmback.Backend, req *tpmback.Request) {
 		if err := req.Respond(drivertest.Echo(req.Command)); err != nil {

@@ -260,14 +260,14 @@ func TestReattachWhileRemoving(t *testing.T) {
 	l := newLab(t).start()
 	f := l.up(5, drivertest.UUID1)
 	background(t, f)
-	l.h.Set(f.Dev.BackPath()+"/online", "0")
 	l.h.Set(f.Dev.BackPath()+"/state", "5")
+	l.h.Set(f.Dev.BackPath()+"/online", "0")
 	closed := l.h.WaitUntil(5*time.Second, func(v xentest.View) bool {
 		s, _ := v.Get(f.Dev.BackPath() + "/state")
 		return s == "6"
 	})
 	if !closed {
-		t.Fatal("not closed")
+		t.Fatalf("not closed at %v", time.Duration(l.h.Now()))
 	}
 	g := &drivertest.LinuxFront{Dom: f.Dom, Dev: f.Dev}
 	if _, err := l.ts.AddVTPM(5, backendDom, 0, drivertest.UUID3); err != nil {
@@ -369,5 +369,28 @@ func TestRoundRobin(t *testing.T) {
 		if w := order[i-3 : i]; slices.Contains(w[:2], w[2]) || w[0] == w[1] {
 			t.Fatalf("at %d: %v", i, order)
 		}
+	}
+}
+
+// An idle vTPM domain sleeps, whatever it has been through.
+func TestIdleSleeps(t *testing.T) {
+	l := newLab(t)
+	turns := 0
+	l.turn = func(*tpmback.Backend) { turns++ }
+	l.start()
+	f, g := l.up(5, drivertest.UUID1), l.up(6, drivertest.UUID2)
+	h := l.guest(7, drivertest.UUID3)
+	works(t, f, 20)
+	must(t, g.Unbind())
+	must(t, h.Publish())
+	must(t, h.Dom.Store.Write(h.Dev.FrontPath()+"/ring-ref", "x"))
+	must(t, h.Show(3))
+	l.ts.Plug(xentest.Device{Kind: "vtpm", Frontend: 5, Backend: backendDom, ID: 1}, map[string]string{"uuid": "none"}, nil)
+	l.h.Sleep(30 * time.Second)
+	before := turns
+	l.h.Sleep(10 * time.Second)
+	// The device without an identity is looked at once a second, no more.
+	if n := turns - before; n > 30 {
+		t.Fatalf("%d turns in 10 idle seconds", n)
 	}
 }

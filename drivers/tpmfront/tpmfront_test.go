@@ -35,7 +35,9 @@ func host(t *testing.T) (*xentest.Hypervisor, *xentest.Toolstack) {
 		}
 		h.Join()
 	})
-	return h, h.Toolstack()
+	ts := h.Toolstack()
+	ts.Idle = func() {} // look again and again, not only after events
+	return h, ts
 }
 
 // serve runs a real backend in a domain; it ends on control/shutdown.
@@ -134,6 +136,8 @@ func TestOpenWaits(t *testing.T) {
 	h, ts := host(t)
 	be, fe := h.NewDomain(1), h.NewDomain(2)
 	cfg := config(t, fe)
+	turns := 0
+	cfg.Idle = func() { turns++ }
 	start := h.Now()
 	if _, err := tpmfront.Open(cfg); !errors.Is(err, tpmfront.ErrNotConnected) {
 		t.Fatalf("without a device: %v", err)
@@ -144,6 +148,9 @@ func TestOpenWaits(t *testing.T) {
 	}
 	if took := time.Duration(h.Now() - start); took < 60*time.Second || took > 70*time.Second {
 		t.Fatalf("two waits took %v", took)
+	}
+	if turns > 1500 {
+		t.Fatalf("%d turns in 60 s: it does not sleep", turns)
 	}
 	h.Go(func() {
 		h.Sleep(20 * time.Second)
@@ -246,7 +253,7 @@ func TestTimeoutAndCancel(t *testing.T) {
 		case "echo":
 			echo(t)(req)
 		case "cancel":
-			for i := 0; i < 100 && !req.Cancelled(); i++ {
+			for i := 0; i < 300 && !req.Cancelled(); i++ {
 				h.Sleep(100 * time.Millisecond)
 			}
 			if err := req.Drop(); err != nil {

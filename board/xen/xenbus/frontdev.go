@@ -128,9 +128,11 @@ func (d *FrontDevice) Poll() {
 		d.dirtyOwn = false
 		d.report("looking for the device", d.locate())
 	}
-	if d.dirtyOther && d.dir != "" {
+	if d.dirtyOther {
 		d.dirtyOther = false
-		d.report("reading the backend's state", d.follow())
+		if d.dir != "" {
+			d.report("reading the backend's state", d.follow())
+		}
 	}
 }
 
