@@ -16,6 +16,8 @@ func (t *TPM) Execute(locality uint8, cmd, rspBuf []byte) []byte {
 	t.call.reset()
 	t.call.locality = locality
 	rc := t.execute(cmd, rspBuf)
+	// No secret stays here, and nothing that was kept may alias the buffer.
+	clear(t.cmdBuf[:min(len(cmd), len(t.cmdBuf))])
 	if t.dirty && t.failure == 0 {
 		if err := t.save(); err != nil {
 			t.broken = true

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"xenvtpm/vtpm-stub/tpmcrypto"
 )
 
 // fullTPM returns a TPM with something in every part of its state.
@@ -82,6 +84,66 @@ func TestVolatileRoundTrip(t *testing.T) {
 	}
 	x.ok(x.cmd(TPM_CC_ReadPublic, handles(TRANSIENT_FIRST)))
 	x.ok(x.cmdS(TPM_CC_GetRandom, nil, area(sess(HMAC_SESSION_FIRST, make([]byte, 16), sessEncrypt, nil)), u16(8)))
+}
+
+// TestSequencesSaved: running hashes, HMACs and CMACs go on after a move.
+func TestSequencesSaved(t *testing.T) {
+	x := newTestTPM(t)
+	hash := func() *tpmcrypto.Sequence {
+		s, err := tpmcrypto.NewHashSequence(TPM_ALG_SHA3_256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	mac, err := tpmcrypto.NewHMACSequence(TPM_ALG_SHA256, []byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, 16)
+	block, err := tpmcrypto.NewBlock(TPM_ALG_AES, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmac, err := tpmcrypto.NewCMAC(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*sequence{
+		{kind: seqHash, auth: []byte("a"), hashes: []*tpmcrypto.Sequence{hash()}},
+		{kind: seqHMAC, hashes: []*tpmcrypto.Sequence{mac}},
+		{kind: seqCMAC, cmac: cmac, cmacOf: TPM_ALG_AES, cmacK: key},
+	} {
+		x.addObject(&object{hierarchy: TPM_RH_NULL, seq: s})
+	}
+	feed := func(data string) (sums [3][]byte) {
+		for i := range sums {
+			s := x.ram.objects[i].seq
+			if s.kind == seqCMAC {
+				_, _ = s.cmac.Write([]byte(data))
+				sums[i] = s.cmac.Sum(nil)
+				continue
+			}
+			_, _ = s.hashes[0].Write([]byte(data))
+			sums[i] = s.hashes[0].Sum(nil)
+		}
+		return sums
+	}
+	feed("the first part, longer than one block of a cipher")
+	v, err := x.SaveVolatile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := feed("rest")
+	x.reboot()
+	if err := x.LoadVolatile(v); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range feed("rest") {
+		if !bytes.Equal(got, want[i]) {
+			t.Errorf("sequence %d: %x, want %x", i, got, want[i])
+		}
+	}
 }
 
 // TestVolatileOfOther: volatile state belongs to one permanent state.
