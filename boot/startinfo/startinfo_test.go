@@ -123,6 +123,25 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// TestWrappingLists: where every address is memory, a list that runs over the
+// end of the address space is still refused.
+func TestWrappingLists(t *testing.T) {
+	for _, field := range []int{abi.StartInfoModlist, abi.StartInfoMemmap} {
+		m := example()
+		m.u32(0x100C, 2)
+		m.u64(0x1000+field, ^uint64(0)-31)
+		_, err := Parse(func(b []byte, addr uint64) bool {
+			if !m.read(b, addr) {
+				clear(b)
+			}
+			return true
+		}, origin)
+		if !errors.Is(err, ErrMalformed) {
+			t.Errorf("field %d: %v", field, err)
+		}
+	}
+}
+
 func TestCmdline(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                          "[]",

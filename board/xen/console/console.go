@@ -91,7 +91,8 @@ func (w *Writer) endLine() {
 	w.line = w.line[:0]
 }
 
-// emit sends the line if it fits as a whole within the limits.
+// emit sends the line if it fits as a whole within the limits. While lines are
+// being lost nobody waits: the reader has shown that it does not read.
 func (w *Writer) emit() {
 	if w.broken {
 		return
@@ -105,16 +106,10 @@ func (w *Writer) emit() {
 		w.put(note)
 		w.lost = 0
 	}
-	patience := Patience
-	if w.stalled {
-		patience = 0
-	}
-	if !w.room(len(w.line), patience) {
-		w.stalled = true
+	if !w.room(len(w.line), Patience) {
 		w.lost++
 		return
 	}
-	w.stalled = false
 	w.put(w.line)
 }
 

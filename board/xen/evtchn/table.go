@@ -201,12 +201,13 @@ func (t *Table) WaitPort(p Port, deadline int64) {
 	}
 }
 
-// timeout is a deadline as SCHEDOP_poll takes it, where 0 means none.
+// timeout is a deadline, which is later than now and so positive, as
+// SCHEDOP_poll takes it, where 0 means none.
 func timeout(deadline int64) uint64 {
 	if deadline == Forever {
 		return 0
 	}
-	return uint64(max(deadline, 1))
+	return uint64(deadline)
 }
 
 func split(p Port) (word int, bit uint64) { return int(p / 64), 1 << (p % 64) }

@@ -212,6 +212,12 @@ func TestTransaction(t *testing.T) {
 	if v, _ := h.Get("/local/domain/1/data/n"); v != "1" {
 		t.Errorf("after abort: %q", v)
 	}
+	// The server has ended the aborted one: more than it allows can follow.
+	for range 20 {
+		if err := a.Store.Transaction(func(*xenstore.Tx) error { return mine }); !errors.Is(err, mine) {
+			t.Fatal(err)
+		}
+	}
 	// Read-modify-write against a busy neighbour: nothing gets lost.
 	tries := 0
 	err = a.Store.Transaction(func(tx *xenstore.Tx) error {
@@ -321,13 +327,13 @@ func TestCallbacksMayUseTheClient(t *testing.T) {
 		if _, err := a.Store.Read("domid"); err != nil {
 			t.Error(err)
 		}
-		if err := a.Store.Dispatch(); err != nil {
-			t.Error(err)
-		}
 		if calls < 3 {
 			if err := a.Store.Write("data/c", fmt.Sprint(calls)); err != nil {
 				t.Error(err)
 			}
+		}
+		if err := a.Store.Dispatch(); err != nil { // its event is there, and must wait
+			t.Error(err)
 		}
 		if calls == 3 {
 			if err := w.Close(); err != nil {
@@ -381,6 +387,7 @@ func TestIdleServesOthers(t *testing.T) {
 	h, a, _ := newPair(t)
 	idle, nested := 0, 0
 	var xs *xenstore.Client
+	fired := 0
 	xs = xenstore.New(xenstore.Config{
 		Transport: xenstore.NewRing(a.StorePage, a.Channels, a.StorePort),
 		Timeout:   time.Second,
@@ -390,8 +397,9 @@ func TestIdleServesOthers(t *testing.T) {
 				if v, err := xs.Read("domid"); err == nil && v == "1" {
 					nested++ // its answer must not be taken for the other's
 				}
-				if err := xs.Dispatch(); err != nil {
-					t.Error(err)
+				before := fired
+				if err := xs.Dispatch(); err != nil || fired != before {
+					t.Errorf("Dispatch inside Idle ran a callback, or failed: %v", err)
 				}
 			}
 		},
@@ -402,8 +410,14 @@ func TestIdleServesOthers(t *testing.T) {
 		}
 		return nil
 	}
+	_, err := xs.Watch("data", func(string) { fired++ })
+	must(t, err)
 	if _, err := xs.Read("never"); !errors.Is(err, xenstore.ErrTimeout) {
 		t.Errorf("%v", err)
+	}
+	must(t, xs.Dispatch())
+	if fired != 1 {
+		t.Errorf("fired %d times", fired)
 	}
 	if idle == 0 || nested != 1 {
 		t.Errorf("idle ran %d times, nested request answered %d times", idle, nested)

@@ -53,6 +53,22 @@ func TestEventBetweenDomains(t *testing.T) {
 	}
 }
 
+// TestBindIsPending looks at Xen's own act, without evtchn.Table's.
+func TestBindIsPending(t *testing.T) {
+	_, a, b := pair(t)
+	p, err := a.Channels.AllocUnbound(b.ID)
+	must(t, err)
+	var arg [abi.EvtchnBindInterdomainSize]byte
+	arg[abi.EvtchnBindInterdomainRemoteDom] = byte(a.ID)
+	arg[abi.EvtchnBindInterdomainRemotePort] = byte(p)
+	if rc := (hypercalls{b}).EventChannelOp(abi.EVTCHNOP_bind_interdomain, &arg); rc != 0 {
+		t.Fatal(rc)
+	}
+	if !b.isPending(evtchn.Port(arg[abi.EvtchnBindInterdomainLocalPort])) {
+		t.Error("not pending")
+	}
+}
+
 func TestBindNeedsPermission(t *testing.T) {
 	h, a, b := pair(t)
 	c := h.NewDomain(3)
