@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/gnttab"
@@ -31,11 +32,16 @@ func peerID(s string) (abi.DomID, error) {
 	return abi.DomID(n), nil
 }
 
+// patience is how many seconds one side waits for the other to come to life.
+const patience = 60
+
 // await reads a node until it holds one of the values wanted (any, if none is
-// given), for at most 20 s.
-func await(p *xenpvh.Platform, path string, want ...string) (string, error) {
-	for end := p.Channels.Now() + 20e9; p.Channels.Now() < end; {
-		got, err := p.Store.Read(path)
+// given), for at most the given time.
+func await(p *xenpvh.Platform, limit time.Duration, path string, want ...string) (string, error) {
+	var got string
+	var err error
+	for end := p.Channels.Now() + int64(limit); p.Channels.Now() < end; {
+		got, err = p.Store.Read(path)
 		switch {
 		case errors.Is(err, xenstore.ErrNotExist), errors.Is(err, xenstore.ErrPermission):
 		case err != nil:
@@ -54,7 +60,7 @@ func await(p *xenpvh.Platform, path string, want ...string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("waited 20 s for %s to become %q", path, want)
+	return "", fmt.Errorf("waited %v for %s to become %q; it is %q (%v)", limit, path, want, got, err)
 }
 
 // share grants a page to the peer, expects what the peer wrote there, and
@@ -69,14 +75,21 @@ func share(p *xenpvh.Platform, peer string) error {
 		return err
 	}
 	page.Store64(0, before)
-	if err := errors.Join(
-		p.Store.Write(meeting, ""),
-		p.Store.SetPerms(meeting, []xenstore.Perm{{Dom: p.Domain}, {Dom: dom, Read: true, Write: true}}),
-		p.Store.Write(meeting, strconv.Itoa(int(ref)))); err != nil {
+	if err := p.Store.Write(meeting, strconv.Itoa(int(ref))); err != nil {
 		return err
 	}
-	if _, err := await(p, meeting, "mapped"); err != nil {
-		return err
+	// xenstored ignores permissions for a domain that was created after they
+	// were given, so they are given again until the peer has used them.
+	perms := []xenstore.Perm{{Dom: p.Domain}, {Dom: dom, Read: true, Write: true}}
+	for try := 1; ; try++ {
+		if err := p.Store.SetPerms(meeting, perms); err != nil {
+			return err
+		}
+		if _, err := await(p, time.Second, meeting, "mapped"); err == nil {
+			break
+		} else if try == patience {
+			return err
+		}
 	}
 	if err := selftest.Equal("the word that the peer wrote", page.Load64(0), after); err != nil {
 		return err
@@ -87,7 +100,7 @@ func share(p *xenpvh.Platform, peer string) error {
 	if err := p.Store.Write(meeting, "unmap"); err != nil {
 		return err
 	}
-	if _, err := await(p, meeting, "unmapped"); err != nil {
+	if _, err := await(p, patience*time.Second, meeting, "unmapped"); err != nil {
 		return err
 	}
 	table, ok := p.Grants.(*gnttab.Table)
@@ -106,7 +119,7 @@ func mapPeer(p *xenpvh.Platform, peer string) error {
 	node := fmt.Sprintf("/local/domain/%d/%s", dom, meeting)
 	value := ""
 	for value == "" {
-		if value, err = await(p, node); err != nil {
+		if value, err = await(p, patience*time.Second, node); err != nil {
 			return err
 		}
 	}
@@ -135,7 +148,7 @@ func mapPeer(p *xenpvh.Platform, peer string) error {
 	if err := p.Store.Write(node, "mapped"); err != nil {
 		return err
 	}
-	if _, err := await(p, node, "unmap"); err != nil {
+	if _, err := await(p, patience*time.Second, node, "unmap"); err != nil {
 		return err
 	}
 	if err := p.Grants.Unmap(m); err != nil {
