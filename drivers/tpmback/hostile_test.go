@@ -295,7 +295,10 @@ func TestStoreFails(t *testing.T) {
 // A frontend that changes its state as fast as it can does not keep others from
 // being served.
 func TestFlappingFrontend(t *testing.T) {
-	l := newLab(t).start()
+	l := newLab(t)
+	lines := 0
+	l.cfg.Logf = func(string, ...any) { lines++ }
+	l.start()
 	good, bad := l.up(6, drivertest.UUID2), l.guest(5, drivertest.UUID1)
 	bad.Dom.Run(func() {
 		if err := bad.Publish(); err != nil {
@@ -310,8 +313,12 @@ func TestFlappingFrontend(t *testing.T) {
 			_ = bad.Dom.Channels.Notify(bad.Port)
 		}
 	})
+	start := l.h.Now()
 	for range 50 {
 		works(t, good, 100)
+	}
+	if limit := 100 + int(time.Duration(l.h.Now()-start).Seconds()); lines > limit {
+		t.Fatalf("%d lines in the log, want at most %d", lines, limit)
 	}
 	must(t, l.ts.Destroy(bad.Dom))
 	works(t, good, 100)

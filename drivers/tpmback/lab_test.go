@@ -70,7 +70,10 @@ func (l *lab) main() {
 		l.t.Errorf("watch: %v", err)
 		return
 	}
-	l.cfg.Store, l.cfg.Channels, l.cfg.Grants, l.cfg.Logf = d.Store, d.Channels, d.Grants, l.t.Logf
+	l.cfg.Store, l.cfg.Channels, l.cfg.Grants = d.Store, d.Channels, d.Grants
+	if l.cfg.Logf == nil {
+		l.cfg.Logf = l.t.Logf
+	}
 	b, err := tpmback.New(l.cfg)
 	if err != nil {
 		l.t.Errorf("New: %v", err)

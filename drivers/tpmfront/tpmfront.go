@@ -15,7 +15,6 @@ package tpmfront
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"xenvtpm/board/xen/abi"
@@ -91,14 +90,6 @@ type Device struct {
 	closed bool
 }
 
-// link is what is shared with one backend.
-type link struct {
-	ref  gnttab.Ref
-	port evtchn.Port
-	tpm  *tpmif.Frontend
-	up   bool
-}
-
 // Open connects. When no backend answers within ConnectWait it returns
 // ErrNotConnected and why.
 func Open(cfg Config) (*Device, error) {
@@ -119,61 +110,6 @@ func Open(cfg Config) (*Device, error) {
 		return nil, err
 	}
 	return d, nil
-}
-
-// driver is the Device as its FrontDevice sees it.
-type driver struct{ d *Device }
-
-// Publish implements xenbus.FrontDriver.
-func (w driver) Publish(backend abi.DomID) (map[string]string, error) {
-	ref, page, err := w.d.cfg.Grants.Share(backend, true)
-	if err != nil {
-		return nil, err
-	}
-	port, err := w.d.cfg.Channels.AllocUnbound(backend)
-	if err != nil {
-		w.d.unshare(ref)
-		return nil, err
-	}
-	w.d.link = &link{ref: ref, port: port, tpm: tpmif.NewFrontend(page)}
-	return map[string]string{
-		tpmif.NodeRingRef:      strconv.FormatUint(uint64(ref), 10),
-		tpmif.NodeEventChannel: strconv.FormatUint(uint64(port), 10),
-		tpmif.NodeProtocol2:    "1",
-	}, nil
-}
-
-// Check implements xenbus.FrontDriver.
-func (w driver) Check(r xenbus.Reader, backendDir string) error {
-	v2, err := xenbus.ReadFlag(r, backendDir+"/"+tpmif.NodeProtocol2)
-	if err != nil {
-		return err
-	}
-	if !v2 {
-		return fmt.Errorf("it does not speak protocol 2 (%s)", tpmif.NodeProtocol2)
-	}
-	w.d.link.up = true
-	return nil
-}
-
-// Disconnect implements xenbus.FrontDriver.
-func (w driver) Disconnect() {
-	l := w.d.link
-	w.d.link = nil
-	if l == nil {
-		return
-	}
-	if err := w.d.cfg.Channels.Close(l.port); err != nil {
-		w.d.cfg.Logf("tpmfront: %v", err)
-	}
-	w.d.unshare(l.ref)
-}
-
-func (d *Device) unshare(ref gnttab.Ref) {
-	err := d.cfg.Grants.Unshare(ref)
-	if err != nil && !errors.Is(err, gnttab.ErrInUse) { // in use: in quarantine, as it should be
-		d.cfg.Logf("tpmfront: %v", err)
-	}
 }
 
 // Poll follows the backend's comings and goings. Call it from the main loop,
@@ -217,87 +153,6 @@ func (d *Device) clear() {
 		d.cfg.Channels.TestClear(d.link.port)
 	}
 }
-
-// Send sends one command and returns its response. It waits for a connection,
-// then for the answer. It does not repeat a command whose fate is unknown.
-func (d *Device) Send(cmd []byte) ([]byte, error) {
-	switch {
-	case d.closed:
-		return nil, ErrClosed
-	case d.busy:
-		return nil, ErrBusy
-	}
-	d.busy, d.cancel = true, false
-	defer func() { d.busy = false }()
-	if err := d.connect(); err != nil {
-		return nil, err
-	}
-	if err := d.submit(cmd); err != nil {
-		return nil, err
-	}
-	return d.receive(d.link)
-}
-
-// submit puts the command in the page, if need be after the end of an earlier
-// one that was given up.
-func (d *Device) submit(cmd []byte) error {
-	l := d.link
-	deadline := d.cfg.Channels.Now() + int64(d.cfg.CancelWait)
-	for {
-		d.cfg.Channels.TestClear(l.port)
-		err := l.tpm.Submit(d.cfg.Locality, cmd)
-		if err == nil {
-			return d.cfg.Channels.Notify(l.port)
-		}
-		if !errors.Is(err, tpmif.ErrBusy) {
-			return err
-		}
-		if d.cfg.Channels.Now() >= deadline {
-			return fmt.Errorf("%w: the command before this one has not ended: %v", ErrTimeout, err)
-		}
-		d.dev.Wait(deadline)
-		if d.link != l {
-			return ErrDisconnected
-		}
-	}
-}
-
-// receive waits for the answer, passes a cancel on, and cancels when the time
-// is up.
-func (d *Device) receive(l *link) ([]byte, error) {
-	deadline := d.cfg.Channels.Now() + int64(d.cfg.CommandWait)
-	cancelled, late := false, false
-	for {
-		d.cfg.Channels.TestClear(l.port)
-		rsp, done, err := l.tpm.Poll()
-		switch {
-		case done && late && errors.Is(err, ErrCancelled):
-			return nil, ErrTimeout
-		case done:
-			return rsp, err
-		case d.link != l:
-			return nil, ErrDisconnected
-		}
-		now := d.cfg.Channels.Now()
-		if now >= deadline && cancelled {
-			return nil, ErrTimeout
-		}
-		late = late || now >= deadline
-		if !cancelled && (late || d.cancel) {
-			cancelled = true
-			deadline = now + int64(d.cfg.CancelWait)
-			l.tpm.Cancel()
-			if err := d.cfg.Channels.Notify(l.port); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		d.dev.Wait(deadline)
-	}
-}
-
-// Cancel asks the backend to end the running command early. Call it from Idle.
-func (d *Device) Cancel() { d.cancel = true }
 
 // Close tells the backend that we go, waits for it to let go, within CloseWait
 // for each of two steps, and frees everything.
