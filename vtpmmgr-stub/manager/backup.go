@@ -341,3 +341,16 @@ func (m *Manager) recoverStore(secret rootSecret) error {
 	m.degraded = nil
 	return nil
 }
+
+// ParseBackupHeader reads what a backup's first part says of its manager, and
+// the recovery box of its root secret (empty if it has none).
+func ParseBackupHeader(header []byte) (manager proto.UUID, recovery []byte, err error) {
+	r := proto.NewReader(header)
+	magic := string(r.Bytes(len(backupMagic)))
+	manager = r.UUID()
+	recovery = r.Sized(4096)
+	if r.Done() != nil || magic != backupMagic {
+		return proto.UUID{}, nil, errors.New("no backup header of this version")
+	}
+	return manager, recovery, nil
+}

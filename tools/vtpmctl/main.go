@@ -1,0 +1,156 @@
+// Command vtpmctl administers the vTPM manager from domain 0, over the vTPM
+// device that the toolstack has attached there (xl vtpm-attach 0
+// backend=vtpmmgr), and makes and checks the files that go with it: signed
+// policies, backups, recovery keys, attestation bundles. See docs/operations.md.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"xenvtpm/vtpmmgr-stub/proto"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitRefused = 1 // the manager refused, or a check failed
+	exitFailed  = 2 // usage, or could not be done
+)
+
+// command is one command; its name may have two words.
+type command struct {
+	name, args, help string
+	run              func(e *env, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"status", "", "what the manager is and how it is", runStatus},
+		{"list", "[--group GROUP]", "the vTPMs", runList},
+		{"show", "UUID", "one vTPM", runShow},
+		{"create", "UUID [--group GROUP]", "add a vTPM; its first start fills it", runCreate},
+		{"delete", "UUID", "delete a vTPM that is not running, for good", runDelete},
+		{"move", "UUID --group GROUP", "put a vTPM into another group", runMove},
+		{"group create", "NAME --authority KEY --policy FILE", "make a group that opens in signed platform states", runGroupCreate},
+		{"group list", "", "the groups", runGroupList},
+		{"group show", "GROUP", "one group and its approved states", runGroupShow},
+		{"group update", "FILE", "the same as policy apply", runPolicyApply},
+		{"group delete", "GROUP", "delete an empty group", runGroupDelete},
+		{"policy new", "[--group GROUP] [--pcrs LIST] [--from FILE] [--sequence N] FILE", "write the present platform state to an unsigned policy", runPolicyNew},
+		{"policy sign", "--key KEY FILE", "sign a policy, offline (private key, or .pub with ssh-agent)", runPolicySign},
+		{"policy show", "FILE [--authority KEY]", "what a policy says, and whether it is signed", runPolicyShow},
+		{"policy apply", "FILE", "put a signed policy in force", runPolicyApply},
+		{"provision", "--authority KEY --policy FILE [--recovery KEY]", "give the manager's root an approval key, and a recovery key", runProvision},
+		{"recovery keygen", "FILE", "make a recovery key (FILE and FILE.pub)", runRecoveryKeygen},
+		{"recovery request", "[--backup BACKUP] FILE", "write what has to go to where the recovery key is", runRecoveryRequest},
+		{"recovery answer", "--key FILE REQUEST ANSWER", "offline: open a request with the recovery key", runRecoveryAnswer},
+		{"recovery finish", "[--backup] ANSWER", "bring the answer back to the manager", runRecoveryFinish},
+		{"backup", "FILE", "write all vTPMs' keys, encrypted, to a file", runBackup},
+		{"restore", "FILE [--overwrite]", "bring vTPMs back from a backup", runRestore},
+		{"events", "[--from N]", "the manager's log of security events", runEvents},
+		{"pcrs", "[LIST]", "the hardware TPM's PCRs", runPCRs},
+		{"completion", "bash", "a completion script", runCompletion},
+		{"man", "", "the manual page, in roff", runMan},
+	}
+}
+
+// env is the outside of a command, for tests to replace.
+type env struct {
+	out, err io.Writer
+	getenv   func(string) string
+	device   string
+	json     bool
+	dial     func(device string) (proto.Sender, func() error, error)
+	now      func() time.Time
+}
+
+func main() {
+	e := &env{out: os.Stdout, err: os.Stderr, getenv: os.Getenv, dial: openDevice, now: time.Now}
+	os.Exit(run(e, os.Args[1:]))
+}
+
+// errUsage has been explained already.
+var errUsage = errors.New("usage")
+
+// errFailedCheck is a check whose result has been printed.
+var errFailedCheck = errors.New("check failed")
+
+func run(e *env, args []string) int {
+	cmd, rest := find(args)
+	if cmd == nil {
+		usage(e.err)
+		if len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h") {
+			return exitOK
+		}
+		return exitFailed
+	}
+	err := cmd.run(e, rest)
+	var refused proto.Result
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, flag.ErrHelp), errors.Is(err, errUsage):
+		fmt.Fprintf(e.err, "usage: vtpmctl %s %s\n", cmd.name, cmd.args)
+		return exitFailed
+	case errors.Is(err, errFailedCheck):
+		return exitRefused
+	}
+	fmt.Fprintf(e.err, "vtpmctl %s: %v\n", cmd.name, err)
+	if errors.As(err, &refused) {
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// find takes the longest name that the arguments begin with.
+func find(args []string) (*command, []string) {
+	all := commands()
+	for n := min(2, len(args)); n > 0; n-- {
+		name := strings.Join(args[:n], " ")
+		for i := range all {
+			if all[i].name == name {
+				return &all[i], args[n:]
+			}
+		}
+	}
+	return nil, nil
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "vtpmctl: administer the Xen vTPM manager\n\nusage: vtpmctl COMMAND [--json] [--device /dev/tpmN] ...")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-17s %s\n  %17s   %s\n", c.name, c.args, "", c.help)
+	}
+}
+
+// parse reads flags in any place among the arguments and wants n others.
+func (e *env) parse(args []string, n int, define func(*flag.FlagSet)) ([]string, error) {
+	fs := flag.NewFlagSet("vtpmctl", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.BoolVar(&e.json, "json", e.json, "print JSON")
+	fs.StringVar(&e.device, "device", e.device, "the manager's vTPM device")
+	if define != nil {
+		define(fs)
+	}
+	var rest []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			fmt.Fprintln(e.err, "vtpmctl:", err)
+			return nil, errUsage
+		}
+		if fs.NArg() == 0 {
+			break
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
+	if len(rest) != n {
+		return nil, errUsage
+	}
+	return rest, nil
+}
