@@ -379,16 +379,3 @@ func TestCancel(t *testing.T) {
 		}
 	}
 }
-
-func FuzzUUID(f *testing.F) {
-	f.Add(drivertest.UUID1)
-	f.Add("")
-	f.Add("01020304-0506-0708-090a-0b0c0d0e0f1")
-	f.Add("--------------------------------0000")
-	f.Fuzz(func(t *testing.T, text string) {
-		u, err := tpmback.ParseUUID(text)
-		if err == nil && !strings.EqualFold(u.String(), text) {
-			t.Fatalf("%q became %v", text, u)
-		}
-	})
-}
