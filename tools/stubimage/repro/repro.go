@@ -58,6 +58,16 @@ func Run(ctx context.Context, cfg Config) ([]string, error) {
 	} else {
 		defer os.RemoveAll(work)
 	}
+	// Both trees are made before the first build, the second from the first:
+	// somebody may be editing the source meanwhile.
+	from := cfg.Root
+	for _, s := range both {
+		tree := filepath.Join(work, s.tree)
+		if err := copySource(ctx, from, tree, s.mtime); err != nil {
+			return nil, err
+		}
+		from = tree
+	}
 	var outs, tools []map[string]string
 	for _, s := range both {
 		start := time.Now()
@@ -106,9 +116,6 @@ func built(name string) bool {
 func (s *surroundings) build(ctx context.Context, cfg Config, work string) (images, toolchain map[string]string, err error) {
 	tree := filepath.Join(work, s.tree)
 	base := filepath.Join(work, strings.SplitN(s.tree, "/", 2)[0])
-	if err := copySource(ctx, cfg.Root, tree, s.mtime); err != nil {
-		return nil, nil, err
-	}
 	env, err := s.environment(ctx, base)
 	if err != nil {
 		return nil, nil, err
@@ -160,6 +167,8 @@ func (s *surroundings) environment(ctx context.Context, base string) ([]string, 
 func copySource(ctx context.Context, from, to string, mtime time.Time) error {
 	cmd := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	cmd.Dir = from
+	// Only a repository of its own counts, not one around it.
+	cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(from))
 	var names []string
 	if b, err := cmd.Output(); err == nil {
 		names = strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
