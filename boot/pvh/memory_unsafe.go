@@ -18,7 +18,7 @@ func load64(addr uintptr) uint64 { return *(*uint64)(unsafe.Pointer(addr)) }
 func store64(addr uintptr, v uint64) { *(*uint64)(unsafe.Pointer(addr)) = v }
 
 //go:nosplit
-func load16(addr uintptr) uint16 { return *(*uint16)(unsafe.Pointer(addr)) }
+func page(addr uintptr) *[pageSize]byte { return (*[pageSize]byte)(unsafe.Pointer(addr)) }
 
 //go:nosplit
 func load8(addr uintptr) uint8 { return *(*uint8)(unsafe.Pointer(addr)) }

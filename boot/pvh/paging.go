@@ -2,6 +2,8 @@
 
 package pvh
 
+import "xenvtpm/boot/pvh/segments"
+
 // Page table bits (APM vol. 2, 5.4.1).
 const (
 	bitPresent = 1 << 0
@@ -12,15 +14,6 @@ const (
 	bitNX      = 1 << 63
 
 	uncached = bitPCD | bitPWT // PAT entry 3, UC, as after reset
-)
-
-// ELF program header values.
-const (
-	elfMagic = 0x464C457F
-	ptLoad   = 1
-	pfX      = 1
-	pfW      = 2
-	phSize   = 56
 )
 
 // defined in entry.s
@@ -68,21 +61,11 @@ func clearBehind(end uintptr) {
 //
 //go:nosplit
 func protectImage() bool {
-	if load32(ImageBase) != elfMagic || phOffset() > pageSize || phCount() > 16 {
+	if !image.Parse(page(ImageBase)) || image.End() > tables*largePage {
 		return false
 	}
-	for i := uintptr(0); i < phCount(); i++ {
-		start, end, flags := segment(i)
-		if end > tables*largePage {
-			return false
-		}
-		if flags&pfX != 0 {
-			textStart, textEnd = start, end
-		}
-		imageEnd = max(imageEnd, end)
-	}
 	for a := uintptr(pageSize); a < tables*largePage; a += pageSize {
-		store64(pt0+a/pageSize*8, access(a))
+		store64(pt0+a/pageSize*8, entry(a))
 	}
 	for t := uintptr(0); t < tables; t++ {
 		store64(pd0+t*8, uint64(pt0+t*pageSize)|bitWrite|bitPresent)
@@ -90,57 +73,33 @@ func protectImage() bool {
 	return true
 }
 
-// access returns the entry of a page: that of the segment that it belongs to, or
-// that of data.
+// entry returns the page table entry of the page at a.
 //
 //go:nosplit
-func access(page uintptr) uint64 {
-	switch page {
+func entry(a uintptr) uint64 {
+	switch a {
 	case trapGuard, bootGuard:
 		return 0
 	case hypercallPage:
 		return hypercallPage | bitPresent
 	}
-	for i := uintptr(0); i < phCount(); i++ {
-		start, end, flags := segment(i)
-		if page < start&^(pageSize-1) || page >= end {
-			continue
-		}
-		bits := uint64(page) | bitPresent
-		if flags&pfW != 0 {
-			bits |= bitWrite
-		}
-		if flags&pfX == 0 {
-			bits |= nx()
-		}
-		return bits
+	flags, ok := image.At(uint64(a))
+	if !ok {
+		flags = segments.Write
 	}
-	return uint64(page) | bitPresent | bitWrite | nx()
-}
-
-// phOffset and phCount are e_phoff and e_phnum of the ELF header.
-//
-//go:nosplit
-func phOffset() uintptr { return uintptr(load64(ImageBase + 32)) }
-
-//go:nosplit
-func phCount() uintptr { return uintptr(load16(ImageBase + 56)) }
-
-// segment returns what program header i loads, or nothing.
-//
-//go:nosplit
-func segment(i uintptr) (start, end uintptr, flags uint32) {
-	ph := ImageBase + phOffset() + i*phSize
-	if load32(ph) != ptLoad {
-		return 0, 0, 0
+	bits := uint64(a) | bitPresent
+	if flags&segments.Write != 0 {
+		bits |= bitWrite
 	}
-	start = uintptr(load64(ph + 16))
-	return start, start + uintptr(load64(ph+40)), load32(ph + 4)
+	if flags&segments.Execute == 0 {
+		bits |= nx()
+	}
+	return bits
 }
 
 // ImageEnd is the end of the image in memory, .bss included; 0 if Protect could
 // not read the program headers.
-func ImageEnd() uintptr { return imageEnd }
+func ImageEnd() uintptr { return uintptr(image.End()) }
 
 // MapShared makes the 2 MB regions that hold [addr, addr+size) accessible as
 // ordinary (write-back) memory: pages shared with Xen or other domains.

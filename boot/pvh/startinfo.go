@@ -2,6 +2,8 @@
 
 package pvh
 
+import "xenvtpm/boot/pvh/segments"
+
 // hvm_start_info lies right behind .bss, in what becomes the Go heap. Capture
 // copies it, the command line and the memory map out of the way; package
 // startinfo parses the copies once the runtime is up.
@@ -29,9 +31,8 @@ var (
 	cmdlineLen, memmapLen int
 
 	// What inRAM and inText go by.
-	ramEnd             uintptr = ImageBase
-	textStart, textEnd uintptr
-	imageEnd           uintptr
+	ramEnd uintptr = ImageBase
+	image  segments.Table
 )
 
 // Capture copies the start-up structures and returns the end of the RAM that
@@ -104,4 +105,7 @@ func inRAM(a uintptr) bool {
 }
 
 //go:nosplit
-func inText(a uintptr) bool { return a >= textStart && a < textEnd }
+func inText(a uintptr) bool {
+	code := image.Code()
+	return uint64(a) >= code.Start && uint64(a) < code.End
+}

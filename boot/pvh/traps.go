@@ -30,6 +30,7 @@ var (
 	depth    int
 	stack    [32]uintptr // return addresses, innermost first
 	depthOf  int         // number of them
+	atSP     uintptr     // word at the top of the stack, if it points into code
 )
 
 var vectorNames = [trapVectors]string{
@@ -64,6 +65,10 @@ func report() {
 	for i := 0; i < depthOf; i++ {
 		puts(" ")
 		putHex(uint64(stack[i]))
+	}
+	if atSP != 0 {
+		puts("; perhaps first ") // where the function had no frame yet
+		putHex(uint64(atSP))
 	}
 	puts("\n")
 	if !onGoroutine() {
@@ -124,8 +129,15 @@ func printFrame() {
 //go:nosplit
 func collect() {
 	ip := uintptr(regs.ip)
-	if !inText(ip) && inRAM(uintptr(regs.sp)) {
-		ip = uintptr(load64(uintptr(regs.sp))) // a call to nowhere: blame the caller
+	top := uintptr(0)
+	if inRAM(uintptr(regs.sp)) {
+		top = uintptr(load64(uintptr(regs.sp)))
+	}
+	switch {
+	case !inText(ip):
+		ip = top // a call to nowhere: blame the caller
+	case inText(top):
+		atSP = top
 	}
 	push(ip)
 	for bp := uintptr(regs.bp); depthOf < len(stack) && inRAM(bp) && inRAM(bp+8); {
@@ -168,17 +180,41 @@ func symbolise() {
 		if i > 0 {
 			pc-- // the call, not the instruction after it
 		}
-		f := runtime.FuncForPC(pc)
-		if f == nil {
-			continue
+		putFunc(pc)
+		if i == 0 && atSP != 0 && frameless(pc) {
+			putFunc(atSP - 1)
 		}
-		file, line := f.FileLine(pc)
-		puts(f.Name())
-		puts("\n\t")
-		puts(file)
-		puts(":")
-		putDec(line)
-		puts("\n")
 	}
 	goos.Exit(exceptionExit)
+}
+
+func putFunc(pc uintptr) {
+	f := runtime.FuncForPC(pc)
+	if f == nil {
+		return
+	}
+	file, line := f.FileLine(pc)
+	puts(f.Name())
+	puts("\n\t")
+	puts(file)
+	puts(":")
+	putDec(line)
+	puts("\n")
+}
+
+// frameless reports whether the function at pc has not saved its caller's frame
+// pointer, because it is a leaf or because it has only begun: then the return
+// address is at the top of the stack and the chain of frames lacks it.
+func frameless(pc uintptr) bool {
+	f := runtime.FuncForPC(pc)
+	if f == nil {
+		return false
+	}
+	const save = 0xE5894855 // PUSHQ BP; MOVQ SP, BP
+	for a := f.Entry(); a+4 <= pc; a++ {
+		if load32(a) == save {
+			return false
+		}
+	}
+	return true
 }
