@@ -26,7 +26,7 @@ const (
 )
 
 // hostTools are the programs for a Xen host, by their folder below tools/.
-var hostTools = []string{"stubimage", "vtpmctl", "vtpmd", "xlconf"}
+var hostTools = []string{"stubimage", "vtpmctl", "vtpmd"}
 
 // ThrowAway makes a signer whose key exists in this process only: it shows
 // that a release is whole, not who made it.
@@ -43,7 +43,7 @@ func Trust(dir string, keys []ssh.PublicKey, comment string) error {
 	var signers bytes.Buffer
 	fmt.Fprintf(&signers, "# %s\n", comment)
 	for _, key := range keys {
-		fmt.Fprintf(&signers, "%s@xenvtpm %s", keyID(key), ssh.MarshalAuthorizedKey(key))
+		fmt.Fprintf(&signers, "signer-%s@xenvtpm %s", keyID(key), ssh.MarshalAuthorizedKey(key))
 	}
 	rules := fmt.Sprintf("{\n  \"quorum\": %d,\n  \"require\": [\"vtpm-stub\", \"vtpmmgr-stub\"]\n}\n", len(keys))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
