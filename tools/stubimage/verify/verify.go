@@ -104,6 +104,28 @@ func Dir(dir string, p Policy) (*Report, error) {
 	return report, contents(dir, m, p)
 }
 
+// Image checks the image in file, compressed or not, with the whole folder it
+// lies in: the check before xl create. Symbolic links in the path of the folder
+// are resolved, and the path to boot from is returned.
+func Image(file string, p Policy) (path string, report *Report, err error) {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return "", nil, err
+	}
+	if report, err = Dir(dir, p); err != nil {
+		return "", nil, err
+	}
+	name := filepath.Base(file)
+	if report.Manifest.Image(strings.TrimSuffix(name, ".gz")) == nil {
+		return "", nil, refuse(Extra, "%s is no image of release %s", name, report.Manifest.Version)
+	}
+	path = filepath.Join(dir, name)
+	if _, err := os.Lstat(path); err != nil {
+		return "", nil, refuse(Missing, "%s is not in %s", name, dir)
+	}
+	return path, report, nil
+}
+
 // fresh checks age and version.
 func fresh(m *manifest.Manifest, p Policy) error {
 	if t := m.ExpiresAt(); !t.IsZero() && p.Now.After(t) {

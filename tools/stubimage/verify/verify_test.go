@@ -271,6 +271,35 @@ func TestStillAccepted(t *testing.T) {
 	}
 }
 
+func TestImage(t *testing.T) {
+	f := newFixture(t)
+	link := filepath.Join(t.TempDir(), "current")
+	if err := os.Symlink(f.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"vtpm-stub", "vtpmmgr-stub.gz"} {
+		real, err := filepath.EvalSymlinks(f.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, report, err := Image(filepath.Join(link, name), f.policy)
+		if err != nil || path != filepath.Join(real, name) || report.Manifest.Version != "1.2.3" {
+			t.Errorf("%s: %s %v", name, path, err)
+		}
+	}
+	var r *Refusal
+	if _, _, err := Image(filepath.Join(f.dir, manifest.SBOMFile), f.policy); !errors.As(err, &r) || r.Code != Extra {
+		t.Errorf("the bill of materials as an image: %v", err)
+	}
+	f.write("vtpmmgr-stub", []byte("evil")) // another image of the same folder
+	if _, _, err := Image(filepath.Join(f.dir, "vtpm-stub"), f.policy); !errors.As(err, &r) || r.Code != Changed {
+		t.Errorf("beside a changed image: %v", err)
+	}
+	if _, _, err := Image(filepath.Join(f.dir, "gone", "vtpm-stub"), f.policy); err == nil || errors.As(err, &r) && r.Code != Missing {
+		t.Errorf("no folder: %v", err)
+	}
+}
+
 // What cannot be looked at is no refusal, so that a script can tell.
 func TestNotARefusal(t *testing.T) {
 	f := newFixture(t)
