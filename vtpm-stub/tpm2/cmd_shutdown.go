@@ -13,7 +13,7 @@ func cmdShutdown(t *TPM, c *call) RC {
 	if rc := c.in.end(); rc != TPM_RC_SUCCESS {
 		return rc
 	}
-	if su == TPM_SU_STATE && t.perm.pcrAlloc != t.perm.pcrAllocNext {
+	if su == TPM_SU_STATE && (t.ram.allocated || t.perm.pcrAlloc != t.perm.pcrAllocNext) {
 		return TPM_RC_TYPE
 	}
 	t.perm.clock = t.clockNow()

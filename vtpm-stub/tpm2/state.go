@@ -130,6 +130,7 @@ type ram struct {
 	failedTriesAt uint64 // Time when failedTries was last changed, ms
 	lockoutAt     uint64 // Time when lockoutAuth failed, ms
 
+	allocated bool // TPM2_PCR_Allocate ran: no Shutdown(STATE) until _TPM_Init
 	hashing   bool // inside _TPM_Hash_Start .. _TPM_Hash_End
 	hashEvent [numHashes]*tpmcrypto.Sequence
 	hcrtmDone bool                       // there was an H-CRTM measurement before Startup
