@@ -176,6 +176,39 @@ func TestDomainVanishes(t *testing.T) {
 	drivertest.Leaks(t, l.h, l.be)
 }
 
+// A detach that comes while the backend is already removing the device.
+func TestDetachWhileRemoving(t *testing.T) {
+	for _, delay := range []time.Duration{0, 100 * time.Millisecond, 900 * time.Millisecond} {
+		l := newLab(t).start()
+		f := l.up(5, drivertest.UUID1)
+		l.h.Remove(f.Dev.FrontPath()) // a guest can do that to itself
+		l.h.WaitUntil(time.Second, func(v xentest.View) bool {
+			s, _ := v.Get(f.Dev.BackPath() + "/state")
+			return s == "6"
+		})
+		l.h.Sleep(delay)
+		// A libxl that does not look whether it is Closed already.
+		l.h.Set(f.Dev.BackPath()+"/online", "0")
+		l.h.Set(f.Dev.BackPath()+"/state", "5")
+		closed := l.h.WaitUntil(time.Second, func(v xentest.View) bool {
+			s, _ := v.Get(f.Dev.BackPath() + "/state")
+			return s == "6"
+		})
+		if !closed {
+			t.Fatalf("%v: the detach does not see Closed", delay)
+		}
+		l.h.Sleep(500 * time.Millisecond)
+		if _, there := l.h.Get(f.Dev.BackPath() + "/state"); !there {
+			t.Fatalf("%v: the directory went at once", delay)
+		}
+		l.h.Sleep(2 * time.Second)
+		if _, there := l.h.Get(f.Dev.BackPath() + "/state"); there {
+			t.Fatalf("%v: the directory stays", delay)
+		}
+		drivertest.Leaks(t, l.h, l.be)
+	}
+}
+
 func TestForcedRemoval(t *testing.T) {
 	l := newLab(t).start()
 	f := l.up(5, drivertest.UUID1)

@@ -33,6 +33,8 @@ func (d *device) readOwn() error {
 	switch {
 	case err != nil && !errors.Is(err, xenstore.ErrNotExist):
 		return err
+	case online == "0" && d.machine.Phase == xenbus.BackRemoving && state == xenbus.Closing:
+		d.apply(xenbus.BackEvent{Kind: xenbus.BackAskedAgain})
 	case online == "0":
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackOffline})
 	case d.machine.Phase == xenbus.BackNew:

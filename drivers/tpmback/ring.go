@@ -32,7 +32,8 @@ func (d *device) connect() xenbus.BackEvent {
 	}
 	if err != nil {
 		d.logf("cannot connect: %v", err)
-		return xenbus.BackEvent{Kind: xenbus.BackConnectFailed}
+		ours := xenbus.Transient(err) || errors.Is(err, gnttab.ErrFull)
+		return xenbus.BackEvent{Kind: xenbus.BackConnectFailed, Blameless: ours}
 	}
 	d.logf("connected, uuid %v, page %d, port %d", d.uuid, nodes.ref, d.ring.port)
 	if f := d.b.cfg.Connected; f != nil {

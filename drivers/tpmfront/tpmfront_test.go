@@ -11,6 +11,7 @@ import (
 	"xenvtpm/board/xen/evtchn"
 	"xenvtpm/board/xen/gnttab"
 	"xenvtpm/board/xen/shm"
+	"xenvtpm/board/xen/xenstore"
 	"xenvtpm/board/xen/xentest"
 	"xenvtpm/drivers/drivertest"
 	"xenvtpm/drivers/tpmback"
@@ -463,4 +464,82 @@ func TestAbsurdBackendStates(t *testing.T) {
 	}
 	must(t, b.show(5))
 	must(t, f.Close())
+}
+
+// xenstore's errors and silence, and a lack of pages, delay a connection; they
+// don't end it.
+func TestOurOwnTroubles(t *testing.T) {
+	faults := map[string]*xentest.StoreFault{
+		"EIO": {Errno: abi.EIO}, "ENOMEM": {Errno: abi.ENOMEM}, "EAGAIN": {Errno: abi.EAGAIN}, "silence": {Drop: true},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			h, ts := host(t)
+			be, fe := h.NewDomain(1), h.NewDomain(2)
+			serve(t, be, echo(t))
+			_, err := ts.AddVTPM(2, 1, 0, drivertest.UUID1)
+			must(t, err)
+			n := 0
+			h.StoreFault = func(dom abi.DomID, req xenstore.Packet) *xentest.StoreFault {
+				if dom != 2 || req.Type == abi.XS_WATCH || req.Type == abi.XS_UNWATCH {
+					return nil
+				}
+				if n++; n%4 == 0 && n < 60 {
+					return fault
+				}
+				return nil
+			}
+			cfg := config(t, fe)
+			cfg.ConnectWait = 10 * time.Minute
+			f, err := tpmfront.Open(cfg)
+			must(t, err)
+			works(t, f, 20)
+			must(t, f.Close())
+			drivertest.Leaks(t, h, fe)
+		})
+	}
+	t.Run("no pages", func(t *testing.T) {
+		h, ts := host(t)
+		be, fe := h.NewDomain(1), h.NewDomain(2)
+		serve(t, be, echo(t))
+		_, err := ts.AddVTPM(2, 1, 0, drivertest.UUID1)
+		must(t, err)
+		fe.LimitPages(0)
+		h.Go(func() {
+			h.Sleep(5 * time.Second)
+			h.Locked(func() {})
+			fe.LimitPages(1)
+		})
+		f, err := tpmfront.Open(config(t, fe))
+		must(t, err)
+		works(t, f, 20)
+	})
+}
+
+// The first device whose backend exists is taken; absurd ones are passed over.
+func TestChoosesDevice(t *testing.T) {
+	h, ts := host(t)
+	be, fe := h.NewDomain(5), h.NewDomain(2)
+	serve(t, be, echo(t))
+	dead := ts.PlugVTPM(2, 4, 0, drivertest.UUID1) // domain 4 does not exist
+	h.Remove(dead.BackPath())
+	fePerm := xenstore.Perm{Dom: 2}
+	h.Set("/local/domain/2/device/vtpm/seven/backend", "/nowhere", fePerm)
+	h.Set("/local/domain/2/device/vtpm/1/state", "1", fePerm)
+	_, err := ts.AddVTPM(2, 5, 10, drivertest.UUID1)
+	must(t, err)
+	_, err = ts.AddVTPM(2, 5, 9, drivertest.UUID2)
+	must(t, err)
+	f, err := tpmfront.Open(config(t, fe))
+	must(t, err)
+	works(t, f, 20)
+	if s, _ := h.Get("/local/domain/2/device/vtpm/9/state"); s != "4" {
+		t.Fatalf("device 9 is in state %q", s)
+	}
+	cfg := config(t, fe)
+	cfg.ID = "10"
+	g, err := tpmfront.Open(cfg)
+	must(t, err)
+	works(t, g, 20)
+	works(t, f, 20)
 }

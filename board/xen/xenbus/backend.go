@@ -46,11 +46,12 @@ const (
 	BackConnectOK                          // Connect succeeded
 	BackConnectFailed                      // Connect failed
 	BackFault                              // the frontend broke the ring's rules
+	BackAskedAgain                         // the toolstack wrote Closing over our Closed
 )
 
 var backEventNames = [...]string{
 	"Start", "Frontend", "FrontendGone", "Offline", "Reset", "DirGone", "Timer",
-	"ConnectOK", "ConnectFailed", "Fault",
+	"ConnectOK", "ConnectFailed", "Fault", "AskedAgain",
 }
 
 func (k BackEventKind) String() string {
@@ -60,13 +61,15 @@ func (k BackEventKind) String() string {
 	return fmt.Sprintf("BackEventKind(%d)", uint8(k))
 }
 
-// A BackEvent is one event. Frontend and NewRing are used with BackFrontend
-// only; NewRing says that ring-ref or event-channel differ from those of the
-// last Connect.
+// A BackEvent is one event. Frontend and NewRing go with BackFrontend; NewRing
+// says that ring-ref or event-channel differ from those of the last Connect.
+// Blameless goes with BackConnectFailed: the frontend can't help it, so it is
+// not counted.
 type BackEvent struct {
-	Kind     BackEventKind
-	Frontend State
-	NewRing  bool
+	Kind      BackEventKind
+	Frontend  State
+	NewRing   bool
+	Blameless bool
 }
 
 // maxConnects bounds how often one ring is tried.
@@ -106,6 +109,11 @@ func (b *Backend) Step(ev BackEvent) []Action {
 		return b.timer()
 	case BackFrontend:
 		return b.frontend(ev)
+	case BackAskedAgain:
+		// It waits for Closed, and reads it after the event.
+		if b.Phase == BackRemoving {
+			return []Action{show(Closed), arm(TimerRemove)}
+		}
 	}
 	switch {
 	case b.Phase == BackNew && ev.Kind == BackStart:
@@ -114,7 +122,7 @@ func (b *Backend) Step(ev BackEvent) []Action {
 		b.mapped, b.failures, b.wants = true, 0, false
 		return b.enter(BackConnected, show(Connected))
 	case b.Phase == BackConnecting && ev.Kind == BackConnectFailed:
-		return b.failed()
+		return b.failed(ev.Blameless)
 	}
 	return nil
 }
@@ -178,8 +186,10 @@ func (b *Backend) fault() []Action {
 	return append(acts, b.enter(BackClosing, show(Closing))...)
 }
 
-func (b *Backend) failed() []Action {
-	b.failures++
+func (b *Backend) failed(blameless bool) []Action {
+	if !blameless || b.failures == 0 {
+		b.failures++
+	}
 	if b.failures < maxConnects {
 		b.wants = true
 		return b.enter(BackInitWait, arm(TimerRetry))

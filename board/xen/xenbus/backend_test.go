@@ -30,6 +30,9 @@ func actions(acts []Action) string {
 }
 
 func (ev BackEvent) String() string {
+	if ev.Blameless {
+		return ev.Kind.String() + " blameless"
+	}
 	if ev.Kind != BackFrontend {
 		return ev.Kind.String()
 	}
@@ -42,13 +45,16 @@ func (ev BackEvent) String() string {
 // backEvents is every event there is.
 func backEvents() []BackEvent {
 	var evs []BackEvent
-	for k := BackStart; k <= BackFault; k++ {
+	for k := BackStart; k <= BackAskedAgain; k++ {
 		if k != BackFrontend {
 			evs = append(evs, BackEvent{Kind: k})
+			if k == BackConnectFailed {
+				evs = append(evs, BackEvent{Kind: k, Blameless: true})
+			}
 			continue
 		}
 		for s := Unknown; s <= Reconfigured; s++ {
-			evs = append(evs, BackEvent{BackFrontend, s, false}, BackEvent{BackFrontend, s, true})
+			evs = append(evs, BackEvent{Kind: BackFrontend, Frontend: s}, BackEvent{Kind: BackFrontend, Frontend: s, NewRing: true})
 		}
 	}
 	return evs
@@ -121,6 +127,7 @@ func TestBackendNamed(t *testing.T) {
 	timer := BackEvent{Kind: BackTimer}
 	ok := BackEvent{Kind: BackConnectOK}
 	fail := BackEvent{Kind: BackConnectFailed}
+	ours := BackEvent{Kind: BackConnectFailed, Blameless: true}
 	off := BackEvent{Kind: BackOffline}
 	fe := func(s State) BackEvent { return BackEvent{Kind: BackFrontend, Frontend: s} }
 	ring := func(s State) BackEvent { return BackEvent{Kind: BackFrontend, Frontend: s, NewRing: true} }
@@ -154,6 +161,8 @@ func TestBackendNamed(t *testing.T) {
 		{"detach: the frontend does not", with(off, timer), "Disconnect, show Closed, arm Remove", BackRemoving},
 		{"detach: a frontend that insists", with(off, ring(Connected)), "", BackClosing},
 		{"detach: directory goes last", with(off, timer, timer), "Remove, Forget", BackGone},
+		{"detach of a device that was being removed", with(BackEvent{Kind: BackFrontendGone}, BackEvent{Kind: BackAskedAgain}),
+			"show Closed, arm Remove", BackRemoving},
 		{"destroy: frontend's nodes gone with online=0", with(off, BackEvent{Kind: BackFrontendGone}),
 			"Disconnect, show Closed, arm Remove", BackRemoving},
 		{"domain vanished", with(BackEvent{Kind: BackFrontendGone}), "Disconnect, show Closed, arm Remove", BackRemoving},
@@ -165,6 +174,8 @@ func TestBackendNamed(t *testing.T) {
 		{"new values are tried at once", []BackEvent{start, timer, ring(Initialised), fail, ring(Initialised)}, "Connect", BackConnecting},
 		{"five failures close", []BackEvent{start, timer, ring(Initialised), fail, timer, fail, timer, fail, timer, fail, timer, fail},
 			"show Closing", BackClosing},
+		{"xenstore's failures are not counted", []BackEvent{start, timer, ring(Initialised), ours, timer, ours, timer, ours, timer, ours, timer, ours, timer, ours},
+			"arm Retry", BackInitWait},
 		{"broken ring closes", with(BackEvent{Kind: BackFault}), "Disconnect, show Closing", BackClosing},
 		{"a broken ring is not taken again", with(BackEvent{Kind: BackFault}, fe(Connected)), "", BackClosing},
 		{"but a new one is", with(BackEvent{Kind: BackFault}, ring(Initialised)), "show InitWait, Connect", BackConnecting},
@@ -258,6 +269,6 @@ func checkBackStep(t *testing.T, before, after Backend, ev BackEvent, acts []Act
 // mayClose says when a frontend may be shown Closing or Closed: when it began,
 // when the device goes, or when it broke the rules.
 func mayClose(before, after Backend, ev BackEvent) bool {
-	return after.Offline || ev.Kind == BackFault || ev.Kind == BackConnectFailed && before.failures == maxConnects-1 ||
+	return after.Offline || ev.Kind == BackFault || ev.Kind == BackConnectFailed && !ev.Blameless && before.failures == maxConnects-1 ||
 		ev.Kind == BackFrontend && (ev.Frontend == Closing || ev.Frontend == Closed)
 }

@@ -59,6 +59,7 @@ type FrontDevice struct {
 	dirtyOwn, dirtyOther bool
 	timer                int64 // 0: not armed
 	again                int64 // when to retry after a failed request; 0: not
+	unshown              State // our state, if it could not be written
 	polling              bool
 	err                  error // why the last attempt failed
 }
@@ -118,6 +119,7 @@ func (d *FrontDevice) Poll() {
 	now := d.cfg.Clock.Now()
 	if d.again > 0 && now >= d.again {
 		d.again, d.dirtyOwn, d.dirtyOther = 0, true, true
+		d.show(d.unshown)
 	}
 	if d.timer > 0 && now >= d.timer {
 		d.timer = 0
@@ -180,8 +182,9 @@ func (d *FrontDevice) apply(ev FrontEvent) {
 			}
 		}
 		if before != d.fe.Phase {
-			// A backend that is where we wait for it already sends no event.
-			d.dirtyOther = true
+			// A backend that is where we wait for it already sends no event. After
+			// a failure, though, time has to pass first.
+			d.dirtyOther = d.again == 0
 			d.cfg.Logf("xenbus: %s: %v -> %v", d.dir, before, d.fe.Phase)
 		}
 	}
@@ -191,9 +194,7 @@ func (d *FrontDevice) apply(ev FrontEvent) {
 func (d *FrontDevice) do(a Action) *FrontEvent {
 	switch a.Kind {
 	case SetState:
-		if err := SwitchState(d.cfg.Store, d.dir, a.State); err != nil && !errors.Is(err, ErrGone) {
-			d.report("showing our state", err)
-		}
+		d.show(a.State)
 	case SetTimer:
 		d.timer = d.cfg.Clock.Now() + int64(d.cfg.CloseWait)
 	case Disconnect:
@@ -206,13 +207,15 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 		d.nodes = nil
 	case Publish:
 		if err := d.publish(); err != nil {
-			d.err = err
-			d.cfg.Logf("xenbus: %s: %v", d.dir, err)
+			d.report("publishing", err)
 			return &FrontEvent{Kind: FrontPublishFailed}
 		}
 		return &FrontEvent{Kind: FrontPublishOK}
 	case Check:
-		if err := d.cfg.Driver.Check(d.cfg.Store, d.backend); err != nil {
+		if err := d.cfg.Driver.Check(d.cfg.Store, d.backend); Transient(err) {
+			d.report("reading what the backend offers", err)
+			return nil
+		} else if err != nil {
 			d.err = fmt.Errorf("%s: backend in domain %d: %w", d.dir, d.domain, err)
 			d.cfg.Logf("xenbus: %v", d.err)
 			return &FrontEvent{Kind: FrontReject}
@@ -221,6 +224,19 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 		return &FrontEvent{Kind: FrontAccept}
 	}
 	return nil
+}
+
+// show writes our state. What could not be written is tried again later; where
+// the directory is gone there is nobody to show it to.
+func (d *FrontDevice) show(s State) {
+	d.unshown = Unknown
+	if s == Unknown || d.dir == "" {
+		return
+	}
+	if err := SwitchState(d.cfg.Store, d.dir, s); err != nil && !errors.Is(err, ErrGone) {
+		d.unshown = s
+		d.report("showing our state", err)
+	}
 }
 
 // publish writes what the driver wants the backend to know, all at once.

@@ -15,7 +15,7 @@ const (
 	FrontClosing                      // we close: shows Closing
 	FrontClosing2                     // we close: shows Closed, waits for the backend
 	FrontFinished                     // we have closed
-	FrontFailed                       // publishing failed for good
+	FrontFailed                       // the backend lacks what we need
 )
 
 var frontPhaseNames = [...]string{
@@ -88,8 +88,7 @@ func (f *Frontend) Step(ev FrontEvent) []Action {
 		}
 	case FrontPublishFailed:
 		if f.Phase == FrontPublishing {
-			f.shared = false
-			return f.enter(FrontFailed, show(Closed))
+			return f.enter(FrontIdle) // the driver may try again
 		}
 	case FrontAccept:
 		if f.Phase == FrontPublished {

@@ -15,6 +15,14 @@ var ErrGone = errors.New("xenbus: the device's directory is gone")
 // ErrBadNode means that a node holds something that its meaning does not allow.
 var ErrBadNode = errors.New("xenbus: absurd node")
 
+// Transient reports whether err is xenstore's trouble rather than a peer's
+// doing, so that the same request may work later.
+func Transient(err error) bool {
+	var server *xenstore.Error
+	return errors.Is(err, xenstore.ErrTimeout) || errors.Is(err, xenstore.ErrConflict) ||
+		errors.As(err, &server) && !errors.Is(err, xenstore.ErrNotExist) && !errors.Is(err, xenstore.ErrPermission)
+}
+
 // Reader reads nodes: *xenstore.Client and *xenstore.Tx.
 type Reader interface {
 	Read(path string) (string, error)
