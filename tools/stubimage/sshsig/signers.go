@@ -175,11 +175,12 @@ func match(pattern, s string) bool {
 // Revoked is a set of keys that no signature may come from.
 type Revoked map[string]bool
 
-// ParseRevoked reads a list of revoked keys: one public key a line, or its
-// fingerprint as SHA256:base64. OpenSSH's binary form (KRL) is refused.
+// ParseRevoked reads a file of revoked keys, as ssh-keygen -r takes it: a binary
+// KRL, or a list with one public key a line. A line may also be a fingerprint,
+// SHA256:base64.
 func ParseRevoked(b []byte) (Revoked, error) {
-	if bytes.HasPrefix(b, []byte("SSHKRL\n\x00")) {
-		return nil, errors.New("revoked keys: binary KRLs are not supported: list public keys, one a line")
+	if isKRL(b) {
+		return parseKRL(b)
 	}
 	revoked, n := Revoked{}, 0
 	for line := range bytes.Lines(b) {
@@ -200,6 +201,3 @@ func ParseRevoked(b []byte) (Revoked, error) {
 	}
 	return revoked, nil
 }
-
-// Has reports whether key is revoked.
-func (r Revoked) Has(key ssh.PublicKey) bool { return r[ssh.FingerprintSHA256(key)] }

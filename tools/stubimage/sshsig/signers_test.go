@@ -1,6 +1,7 @@
 package sshsig
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -132,10 +133,59 @@ func TestRevoked(t *testing.T) {
 	if !r.Has(a) || !r.Has(b) || r.Has(c) {
 		t.Errorf("revoked: %v %v %v", r.Has(a), r.Has(b), r.Has(c))
 	}
-	for _, bad := range []string{"SSHKRL\n\x00....", "SHA256:short\n", "ssh-ed25519 AAAA\n", "garbage\n"} {
+	for _, bad := range []string{"SSHKRL\n\x00....", "SSHKRL\n\x00", "SHA256:short\n", "ssh-ed25519 AAAA\n", "garbage\n"} {
 		if _, err := ParseRevoked([]byte(bad)); err == nil {
 			t.Errorf("%q accepted", bad)
 		}
+	}
+}
+
+// TestKRL reads lists that the real ssh-keygen makes.
+func TestKRL(t *testing.T) {
+	dir := t.TempDir()
+	bad, worse, good := newKey(t, dir, "ed25519"), newKey(t, dir, "ecdsa"), newKey(t, dir, "ecdsa", "-b", "384")
+	key := func(name string) ssh.PublicKey {
+		pub, _, _, _, err := ssh.ParseAuthorizedKey(readFile(t, name+".pub"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pub
+	}
+	for _, prefix := range []string{"key: ", "sha1: ", "sha256: ", "hash: ", ""} {
+		var spec string
+		for _, name := range []string{bad, worse} {
+			pub := string(readFile(t, name+".pub"))
+			switch prefix {
+			case "hash: ":
+				spec += "hash: " + ssh.FingerprintSHA256(key(name)) + "\n"
+			default:
+				spec += prefix + pub
+			}
+		}
+		list := writeFile(t, filepath.Join(dir, "spec"), []byte(spec))
+		krl := filepath.Join(dir, "krl")
+		if b, err := keygen(t, nil, "-k", "-f", krl, list); err != nil {
+			t.Fatalf("%q: %v\n%s", prefix, err, b)
+		}
+		raw := readFile(t, krl)
+		r, err := ParseRevoked(raw)
+		if err != nil {
+			t.Fatalf("%q: %v", prefix, err)
+		}
+		if len(r) != 2 || !r.Has(key(bad)) || !r.Has(key(worse)) || r.Has(key(good)) {
+			t.Errorf("%q: %v", prefix, r)
+		}
+		for n := 1; n < len(raw); n++ {
+			// Cut between two sections it is a shorter list, and a list
+			// must never be read as more than it is.
+			if r, err := ParseRevoked(raw[:n]); err == nil && len(r) >= 2 {
+				t.Errorf("%q: cut to %d of %d bytes: %v", prefix, n, len(raw), r)
+			}
+		}
+	}
+	unknown := append(bytes.Clone(readFile(t, filepath.Join(dir, "krl"))), 9, 0, 0, 0, 5, 0, 0, 0, 1, 'x')
+	if _, err := ParseRevoked(unknown); err == nil {
+		t.Error("a section of an unknown type is passed over")
 	}
 }
 
@@ -161,9 +211,10 @@ func FuzzAllowedSigners(f *testing.F) {
 func FuzzRevoked(f *testing.F) {
 	f.Add(keyLine(f))
 	f.Add("SHA256:abcdefghijklmnopqrstuvwxyzabcdefghijklmnopq")
+	f.Add("SSHKRL\n\x00" + string(ssh.Marshal(krlHeader{Format: 1, Rest: ssh.Marshal(krlSection{Type: krlExplicitKey, Data: "\x00\x00\x00\x01k"})})))
 	f.Fuzz(func(t *testing.T, text string) {
 		revoked, err := ParseRevoked([]byte(text))
-		if err == nil && len(revoked) > strings.Count(text, "\n")+1 {
+		if err == nil && len(revoked) > len(text)/4+1 {
 			t.Fatalf("%d keys from %q", len(revoked), text)
 		}
 	})
