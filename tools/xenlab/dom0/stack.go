@@ -57,8 +57,21 @@ func (s *stack) copyOf(label string) (*stack, error) {
 	return c, errors.Join(copyDisk(c.managerDisk, s.managerDisk), copyDisk(c.vtpmDisk, s.vtpmDisk))
 }
 
-// remove deletes the disks.
-func (s *stack) remove() { _ = errors.Join(os.Remove(s.managerDisk), os.Remove(s.vtpmDisk)) }
+// withVTPMDisk makes a stack with the same manager and a copy of another disk for the vTPM. The manager's disk
+// must be the real one: a copy that runs would make the hardware TPM refuse the original later.
+func (s *stack) withVTPMDisk(label, disk string) (*stack, error) {
+	c := s.l.newStack(label)
+	c.managerDisk = s.managerDisk
+	return c, copyDisk(c.vtpmDisk, disk)
+}
+
+// withManagerDisk makes a stack with the same vTPM and a copy of the manager's disk, which
+// has to be one that the manager will refuse.
+func (s *stack) withManagerDisk(label string) (*stack, error) {
+	c := s.l.newStack(label)
+	c.vtpmDisk = s.vtpmDisk
+	return c, copyDisk(c.managerDisk, s.managerDisk)
+}
 
 // up starts the manager and the vTPM.
 func (s *stack) up() error {
@@ -210,23 +223,17 @@ func (s *stack) same(n notes, name, what string) {
 	s.l.Check(what, err)
 }
 
-// says checks that the consoles of our domains explain a refusal in words.
-func (s *stack) says(what string, words ...string) {
-	var lines []string
-	for _, d := range []*Domain{s.manager, s.vtpm} {
-		if d != nil {
-			lines = append(lines, d.Console.Lines()...)
-		}
-	}
+// says checks that a domain's console explains a refusal in words.
+func (l *Lab) says(d *Domain, what string, words ...string) {
+	lines := d.Console.Lines()
 	for _, line := range lines {
-		lower := strings.ToLower(line)
-		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(lower, w) }) {
-			s.l.Check(what+": the log says so", nil)
-			s.l.Logf("  %s", line)
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) }) {
+			l.Check(what+": the log of "+d.Name+" says so", nil)
+			l.Logf("  %s", line)
 			return
 		}
 	}
-	s.l.Check(what+": the log says so", fmt.Errorf("no line has one of %q:\n%s", words, strings.Join(lines, "\n")))
+	l.Check(what+": the log of "+d.Name+" says so", fmt.Errorf("no line has one of %q:\n%s", words, strings.Join(lines, "\n")))
 }
 
 // randomByte returns a byte that is not zero, for flipping bits.
