@@ -93,7 +93,7 @@ func (t *TPM) applyTerms(s *session, cc CC, name []byte, a *authTerms) {
 	}
 }
 
-// authTicketHash is the digest of an authorization ticket over the terms
+// authTicket is the ticket of an authorization ticket over the terms
 // (TPM20-P3 section 23.2.5). A ticket that was not tied to a session's nonce ends with a
 // TPM Reset.
 func (t *TPM) authTicket(tag ST, h Handle, a *authTerms, timeout, name []byte) TPMT_TK {
