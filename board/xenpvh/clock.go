@@ -3,9 +3,6 @@
 package xenpvh
 
 import (
-	"sync/atomic"
-	"unsafe"
-
 	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/pvclock"
 )
@@ -17,24 +14,6 @@ var clock struct {
 	mapped bool
 	last   int64 // system time never goes back
 	wall   int64 // Unix time in ns at system time 0, as the host had it at boot
-}
-
-// sharedWord locates a word of the shared_info page.
-//
-// SAFETY: the page is mapped at sharedInfoAddr for the life of the image
-// before clock.mapped is set, and off is one of the ABI's constants.
-//
-//go:nosplit
-func sharedWord(off uintptr) *uint32 {
-	return (*uint32)(unsafe.Pointer(uintptr(sharedInfoAddr) + off))
-}
-
-//go:nosplit
-func shared32(off uintptr) uint32 { return atomic.LoadUint32(sharedWord(off)) }
-
-//go:nosplit
-func shared64(off uintptr) uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Pointer(sharedWord(off))))
 }
 
 const timeInfo = abi.SharedInfoVCPUInfo + abi.VCPUInfoTime

@@ -17,22 +17,13 @@ import (
 
 // rng is the runtime's generator; see the package comment on global state.
 var rng struct {
-	drbg    drbg.DRBG
-	hasSeed bool   // RDSEED exists
-	last    uint64 // last word of RDRAND
-	repeats int
+	drbg   drbg.DRBG
+	source drbg.Source
 }
 
 const (
 	cpuidRDRAND = 1 << 30 // leaf 1, ECX
 	cpuidRDSEED = 1 << 18 // leaf 7, EBX
-
-	rdrandTries = 10  // Intel SDM vol. 1, 7.3.17.1
-	rdseedTries = 100 // may be busy for long when other guests draw as well
-
-	// maxRepeats is how many times in a row RDRAND may return the same word.
-	// Broken processors return all ones (or the last value) for ever.
-	maxRepeats = 2
 )
 
 //go:linkname initRNG runtime/goos.InitRNG
@@ -40,71 +31,29 @@ func initRNG() {
 	if _, _, cx, _ := cpuid(1, 0); cx&cpuidRDRAND == 0 {
 		die("xenpvh: the processor has no RDRAND and there is no other source of randomness\n")
 	}
-	if max, _, _, _ := cpuid(0, 0); max >= 7 {
-		_, bx, _, _ := cpuid(7, 0)
-		rng.hasSeed = bx&cpuidRDSEED != 0
+	rng.source.Rand = rdrand
+	if last, _, _, _ := cpuid(0, 0); last >= 7 {
+		if _, bx, _, _ := cpuid(7, 0); bx&cpuidRDSEED != 0 {
+			rng.source.Seed = rdseed
+		}
 	}
-	for range 16 {
-		stir()
-	}
+	stir(16)
 }
 
 //go:linkname getRandomData runtime/goos.GetRandomData
 func getRandomData(b []byte) {
-	stir()
+	stir(1)
 	rng.drbg.Read(b)
 }
 
-// stir mixes four words of the processor's generator and the time into the
-// DRBG.
-func stir() {
-	var seed [drbg.SeedSize]byte
-	for i := 0; i < len(seed); i += 8 {
-		v := hardwareWord()
-		for j := range 8 {
-			seed[i+j] = byte(v >> (8 * j))
+func stir(n int) {
+	if fault := rng.source.Gather(&rng.drbg, n, rdtsc()); fault != "" {
+		con.Put('\n')
+		for i := 0; i < len(fault); i++ {
+			con.Put(fault[i])
 		}
+		die(": the image cannot go on without random numbers\n")
 	}
-	rng.drbg.Mix(&seed)
-	tsc := rdtsc()
-	seed = [drbg.SeedSize]byte{}
-	for j := range 8 {
-		seed[j] = byte(tsc >> (8 * j))
-	}
-	rng.drbg.Mix(&seed)
-}
-
-// hardwareWord is a word of RDRAND, xor one of RDSEED if that has one to give.
-func hardwareWord() uint64 {
-	v := checkedRDRAND()
-	if !rng.hasSeed {
-		return v
-	}
-	for range rdseedTries {
-		if s, ok := rdseed(); ok {
-			return v ^ s
-		}
-	}
-	return v
-}
-
-func checkedRDRAND() uint64 {
-	for range rdrandTries {
-		v, ok := rdrand()
-		if !ok {
-			continue
-		}
-		if v == rng.last {
-			if rng.repeats++; rng.repeats >= maxRepeats {
-				die("xenpvh: RDRAND repeats itself\n")
-			}
-			continue
-		}
-		rng.last, rng.repeats = v, 0
-		return v
-	}
-	die("xenpvh: RDRAND fails\n")
-	return 0
 }
 
 // die ends an image that cannot go on, before or without the runtime's panic.

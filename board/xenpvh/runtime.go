@@ -4,7 +4,7 @@ package xenpvh
 
 import (
 	"runtime/goos"
-	"unsafe"
+	_ "unsafe" // linkname
 
 	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/hypercall"
@@ -63,7 +63,7 @@ func hwinit0() {
 	}
 	if rc == 0 && rcPort == 0 && consolePage != 0 {
 		pvh.MapShared(uintptr(consolePage)*abi.PageSize, abi.PageSize)
-		con.Attach(unsafe.Pointer(uintptr(consolePage) * abi.PageSize))
+		con.Attach(pvh.Pointer(uintptr(consolePage) * abi.PageSize))
 	}
 	switch {
 	case end == 0:

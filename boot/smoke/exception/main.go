@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"xenvtpm/board/xenpvh"
+	"xenvtpm/boot/pvh"
 )
 
 func main() {
@@ -43,8 +44,8 @@ var causes = map[string]func(){
 	"code":     func() { store(code()) },
 	"constant": func() { store(unsafe.Pointer(unsafe.StringData(constant))) },
 	"execute":  func() { call(unsafe.Pointer(&data)) },
-	"nowhere":  func() { call(unsafe.Pointer(uintptr(0x123456789000))) },
-	"behind":   func() { sink = load((*int)(unsafe.Pointer(uintptr(0xD0000000)))) },
+	"nowhere":  func() { call(pvh.Pointer(0x123456789000)) },
+	"behind":   func() { sink = load((*int)(pvh.Pointer(0xD0000000))) },
 	"overflow": func() { sink = recurse(1) }, // Go's own check, a panic
 }
 
