@@ -223,7 +223,7 @@ func TestChain(t *testing.T) {
 		id := abi.DomID(20 + round)
 		hot := c.attach(id, drivertest.UUID3)
 		c.live(hot, nil)
-		c.h.Sleep(time.Second)
+		c.h.Sleep(2 * time.Second)
 		start := c.h.Now()
 		if err := c.ts.Detach(hot.Dev); err != nil {
 			t.Fatalf("vtpm-detach: %v", err)
@@ -235,7 +235,7 @@ func TestChain(t *testing.T) {
 
 		doomed := c.attach(id+10, drivertest.UUID3)
 		c.live(doomed, nil)
-		c.h.Sleep(700 * time.Millisecond)
+		c.h.Sleep(1700 * time.Millisecond)
 		if err := c.ts.Destroy(doomed.Dom); err != nil {
 			t.Fatalf("xl destroy: %v", err)
 		}

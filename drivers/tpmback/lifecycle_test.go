@@ -37,7 +37,7 @@ func TestAttachAndServe(t *testing.T) {
 // InitWait.
 func TestHotAttach(t *testing.T) {
 	l := newLab(t).start()
-	l.ts.Latency = 300 * time.Millisecond
+	l.ts.Latency = 600 * time.Millisecond
 	dom := l.h.NewDomain(5)
 	dev := xentest.Device{Kind: "vtpm", Frontend: 5, Backend: backendDom}
 	f := &drivertest.LinuxFront{Dom: dom, Dev: dev}
@@ -106,17 +106,17 @@ func TestDetach(t *testing.T) {
 			must(t, f.Probe())
 			must(t, f.Connect(time.Second))
 			background(t, f)
-		}, 1500 * time.Millisecond},
+		}, 2500 * time.Millisecond},
 		{"guest does not react", func(t *testing.T, f *drivertest.LinuxFront) {
 			must(t, f.Probe())
 			must(t, f.Connect(time.Second))
-		}, 5 * time.Second},
-		{"no driver in the guest", func(*testing.T, *drivertest.LinuxFront) {}, 1500 * time.Millisecond},
+		}, 6 * time.Second},
+		{"no driver in the guest", func(*testing.T, *drivertest.LinuxFront) {}, 2500 * time.Millisecond},
 		{"guest has unbound its driver", func(t *testing.T, f *drivertest.LinuxFront) {
 			must(t, f.Probe())
 			must(t, f.Connect(time.Second))
 			must(t, f.Unbind())
-		}, 1500 * time.Millisecond},
+		}, 2500 * time.Millisecond},
 		{"guest in Closing", func(t *testing.T, f *drivertest.LinuxFront) {
 			must(t, f.Probe())
 			must(t, f.Connect(time.Second))
@@ -151,7 +151,7 @@ func TestDestroyGuest(t *testing.T) {
 	if err := l.ts.Destroy(f.Dom); err != nil {
 		t.Fatalf("xl destroy: %v", err)
 	}
-	if took := time.Duration(l.h.Now() - start); took > 2*time.Second {
+	if took := time.Duration(l.h.Now() - start); took > 3*time.Second {
 		t.Fatalf("xl destroy took %v", took)
 	}
 	works(t, g, 20)
@@ -201,7 +201,7 @@ func TestDetachWhileRemoving(t *testing.T) {
 		if _, there := l.h.Get(f.Dev.BackPath() + "/state"); !there {
 			t.Fatalf("%v: the directory went at once", delay)
 		}
-		l.h.Sleep(2 * time.Second)
+		l.h.Sleep(3 * time.Second)
 		if _, there := l.h.Get(f.Dev.BackPath() + "/state"); there {
 			t.Fatalf("%v: the directory stays", delay)
 		}

@@ -46,7 +46,8 @@ func (u UUID) String() string {
 // fields mean the defaults.
 type Delays struct {
 	// InitWait of a new device: libxl wants to read exactly that state after
-	// its watch fires. Default 500 ms.
+	// its watch fires, also on a busy host. Only a frontend that is faster than
+	// libxl, on a hot attach, has to wait. Default 1 s.
 	InitWait time.Duration
 	// Closed before InitWait, when a frontend has closed and may come back:
 	// Linux's kexec path wants to read both. Default 500 ms.
@@ -55,7 +56,8 @@ type Delays struct {
 	// libxl itself waits 10 s. Default 3 s.
 	Grace time.Duration
 	// Remove is from Closed to the removal of our directory, which libxl reads
-	// once more in between. Default 1 s.
+	// once more in between, and for whose removal it then waits 10 s. Default
+	// 2 s: one was enough on an idle host.
 	Remove time.Duration
 	// Retry is between attempts to connect a ring. Default 1 s.
 	Retry time.Duration
@@ -94,10 +96,10 @@ func (c *Config) fill() error {
 		at  *time.Duration
 		def time.Duration
 	}{
-		{&c.Delays.InitWait, 500 * time.Millisecond},
+		{&c.Delays.InitWait, time.Second},
 		{&c.Delays.Closed, 500 * time.Millisecond},
 		{&c.Delays.Grace, 3 * time.Second},
-		{&c.Delays.Remove, time.Second},
+		{&c.Delays.Remove, 2 * time.Second},
 		{&c.Delays.Retry, time.Second},
 	} {
 		if *d.at <= 0 {

@@ -358,3 +358,37 @@ func FuzzPage(f *testing.F) {
 		}
 	})
 }
+
+// A backend that lets go of the page ends what stands there, and nothing else.
+func TestAbandon(t *testing.T) {
+	for _, tt := range []struct {
+		state State
+		taken bool
+		want  bool
+		end   State
+	}{
+		{Idle, false, false, Idle}, {Submit, false, true, Idle}, {Submit, true, true, Idle},
+		{Finish, false, false, Finish}, {Cancel, false, true, Idle}, {0x77, false, false, 0x77},
+	} {
+		p := shm.New()
+		b := NewBackend(p)
+		put(p, header{length: 10, state: tt.state}, packet(0x8001, 10, 10))
+		if tt.taken {
+			if _, out, _ := b.Poll(); out != Ready {
+				t.Fatal(out)
+			}
+		}
+		if got := b.Abandon(); got != tt.want || State(p.Load8(offState)) != tt.end || b.Open() {
+			t.Fatalf("%v: %t, page in %v", tt.state, got, State(p.Load8(offState)))
+		}
+		if err := b.Respond(packet(0x8001, 10, 10)); !errors.Is(err, ErrNotOpen) {
+			t.Fatalf("%v: Respond after Abandon: %v", tt.state, err)
+		}
+	}
+	p := shm.New()
+	b := NewBackend(p)
+	p.Detach()
+	if b.Abandon() {
+		t.Fatal("something to tell the peer of a lost page")
+	}
+}
