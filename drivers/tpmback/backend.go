@@ -146,8 +146,8 @@ func (b *Backend) list() ([]Frontend, error) {
 	}
 	for _, dom := range doms {
 		handles, err := b.cfg.Store.Directory(b.cfg.Dir + "/" + dom)
-		if errors.Is(err, xenstore.ErrNotExist) {
-			continue
+		if errors.Is(err, xenstore.ErrNotExist) || errors.Is(err, xenstore.ErrPermission) {
+			continue // going, or not meant for us
 		}
 		if err != nil {
 			return nil, err

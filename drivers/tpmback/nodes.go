@@ -46,6 +46,7 @@ func (d *device) readOwn() error {
 			return err
 		}
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackReset})
+		d.tried = ringNodes{}
 		d.dirtyPeer = true
 	}
 	return nil
