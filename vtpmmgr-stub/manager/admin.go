@@ -42,6 +42,7 @@ var adminOps = map[uint32]struct {
 	proto.OrdRestore:     {call((*Manager).adminRestore), false},
 	proto.OrdRecovery:    {call((*Manager).adminRecovery), true},
 	proto.OrdRecover:     {call((*Manager).adminRecover), true},
+	proto.OrdAttest:      {call((*Manager).adminAttest), false},
 }
 
 // call adapts a typed operation.

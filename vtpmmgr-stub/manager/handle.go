@@ -23,11 +23,11 @@ type answer struct {
 // are answered only after it, and the hardware counter, are durable.
 func (m *Manager) Handle(batch []Request) [][]byte {
 	answers := make([]answer, len(batch))
-	var waiting, admin []int
+	var waiting, late []int
 	for i := range batch {
 		m.Metrics.Requests++
-		if frameTag(batch[i].Frame) == proto.TagMgmt {
-			admin = append(admin, i)
+		if isLate(batch[i].Frame) {
+			late = append(late, i)
 			continue
 		}
 		answers[i] = m.one(&batch[i])
@@ -42,7 +42,7 @@ func (m *Manager) Handle(batch []Request) [][]byte {
 	if len(waiting) > 0 {
 		m.settle(answers, waiting)
 	}
-	for _, i := range admin { // last: they commit, or discard, on their own
+	for _, i := range late {
 		answers[i] = m.one(&batch[i])
 	}
 	out := make([][]byte, len(batch))
@@ -53,6 +53,14 @@ func (m *Manager) Handle(batch []Request) [][]byte {
 		out[i] = proto.AppendResponse(nil, frameTag(batch[i].Frame), a.result, a.body)
 	}
 	return out
+}
+
+// isLate: requests that commit or discard on their own, or take the hardware TPM
+// for long, come after the commit of the batch's saves.
+func isLate(frame []byte) bool {
+	r, err := proto.ParseRequest(frame)
+	return err == nil && (r.Tag == proto.TagMgmt ||
+		r.Tag == proto.TagVTPM && (r.Ordinal == proto.OrdCertifyKey || r.Ordinal == proto.OrdDeepQuote))
 }
 
 // frameTag is the tag of a frame, 0 if it has none.
@@ -128,6 +136,10 @@ func (m *Manager) vtpmRequest(req *Request, r proto.Request) answer {
 		return ifEmpty(r.Body, m.hello().Append(nil))
 	case proto.OrdHwPCRRead:
 		return m.hwPCRRead(r.Body)
+	case proto.OrdCertifyKey:
+		return m.certifyKey(req, r.Body)
+	case proto.OrdDeepQuote:
+		return m.deepQuote(req, r.Body)
 	case proto.OrdGetQuote: // a TPM 1.2 quote; see OrdDeepQuote
 		return answer{result: proto.DisabledCmd}
 	default:

@@ -91,6 +91,7 @@ type Manager struct {
 	groups  map[proto.UUID]*group
 	events  eventLog
 	admin   adminState
+	ca      *authority
 	Metrics Metrics
 }
 

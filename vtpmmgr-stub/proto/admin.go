@@ -224,6 +224,27 @@ type Recover struct {
 	Backup bool   `json:"backup,omitempty"`
 }
 
+// AttestRequest asks for what a verifier needs to know of the manager. With a
+// challenge (TPM2_MakeCredential for the endorsement key and AK's Name) the
+// answer proves that both live in one TPM.
+type AttestRequest struct {
+	Credential []byte `json:"credential,omitempty"`
+	Secret     []byte `json:"secret,omitempty"`
+}
+
+// Attest is the answer. Publics are TPMT_PUBLIC, certificates DER.
+type Attest struct {
+	Manager       UUID   `json:"manager"`
+	EKPublic      []byte `json:"ek_public"`
+	EKCertificate []byte `json:"ek_certificate,omitempty"` // the manufacturer's
+	AKPublic      []byte `json:"ak_public"`
+	CAPublic      []byte `json:"ca_public"`
+	CACertificate []byte `json:"ca_certificate"`
+	Certify       []byte `json:"certify"` // TPMS_ATTEST over the CA key, by AK
+	CertifySig    []byte `json:"certify_signature"`
+	Activated     []byte `json:"activated,omitempty"`
+}
+
 // ParseAdmin reads a JSON object into out, and nothing else.
 func ParseAdmin(b []byte, out any) error {
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -39,12 +39,10 @@ const (
 	OrdGetBootHash uint32 = 3
 	OrdGetQuote    uint32 = 4
 
-	OrdHello       uint32 = 0x0101 // protocol version and the manager's identity
-	OrdHwPCRRead   uint32 = 0x0102 // hardware PCRs of any bank
-	OrdCertifyKey  uint32 = 0x0103 // X.509 certificate for an endorsement key
-	OrdDeepQuote   uint32 = 0x0104 // hardware quote over caller's data, uuid and group
-	OrdFetchResult uint32 = 0x0105 // a part of the last long result
-	OrdStreamWrite uint32 = 0x0106 // a part of the next long request
+	OrdHello      uint32 = 0x0101 // protocol version and the manager's identity
+	OrdHwPCRRead  uint32 = 0x0102 // hardware PCRs of any bank
+	OrdCertifyKey uint32 = 0x0103 // X.509 certificate for an endorsement key
+	OrdDeepQuote  uint32 = 0x0104 // hardware quote over caller's data, uuid and group
 )
 
 // Ordinals of TPM 1.2 frames that the manager answers itself.
@@ -76,7 +74,7 @@ const (
 	BadVersion      Result = 0x403 // a newer protocol than this manager's
 	DamagedStore    Result = 0x404 // that record's sector does not authenticate
 	NotProvisioned  Result = 0x405 // needs a provisioned group or manager
-	NoResultPending Result = 0x406 // FetchResult without a result
+	NoResultPending Result = 0x406 // AdminFetch without a result
 )
 
 func (r Result) String() string {
