@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"xenvtpm/tools/vtpmctl/attest"
+	"xenvtpm/vtpmmgr-stub/hwtpm"
+	"xenvtpm/vtpmmgr-stub/proto"
+	"xenvtpm/vtpmmgr-stub/swtpmtest"
+)
+
+// evidence makes what a guest collects: quote, deep quote and certificate of a
+// vTPM, which is another swtpm here.
+func (l *lab) evidence(nonce []byte) {
+	l.t.Helper()
+	vtpm := swtpmtest.Start(l.t, true)
+	hw, err := hwtpm.Open(vtpm, hwtpm.Config{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	auth := bytes.Repeat([]byte{1}, 8)
+	keys, err := hw.MakeAttestKeys(auth)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	quote, err := hw.Quote(keys, auth, nonce, proto.PCRSelection{Alg: proto.AlgSHA256, Mask: 1 << 10})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ek, _, err := hw.Endorsement()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	c := l.vtpm(1)
+	if err := c.SaveHashKey(proto.Record{1}); err != nil {
+		l.t.Fatal(err)
+	}
+	certs, err := c.CertifyKey(ek)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	sum := sha256.Sum256(quote.Attest)
+	deep, err := c.DeepQuote(proto.DeepQuoteRequest{Data: sum[:], PCRs: proto.PCRSelection{Alg: proto.AlgSHA256, Mask: 0xFF}})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"cert": certs.EK, "deep": deep.Append(nil), "quote": quote.Attest, "sig": quote.Signature, "ak": keys.AKPublic} {
+		l.write(name, b)
+	}
+}
+
+// boot measures three events as firmware does, and returns the log.
+func (l *lab) measure() []byte {
+	l.t.Helper()
+	le := binary.LittleEndian
+	spec := append([]byte("Spec ID Event03\x00"), 0, 0, 0, 0, 0, 2, 0, 2)
+	spec = le.AppendUint32(spec, 1)
+	spec = le.AppendUint16(le.AppendUint16(spec, 0x0B), 32)
+	spec = append(spec, 0)
+	log := le.AppendUint32(le.AppendUint32(nil, 0), 3)
+	log = append(log, make([]byte, 20)...)
+	log = append(le.AppendUint32(log, uint32(len(spec))), spec...)
+	for i, pcr := range []uint32{0, 4, 4} {
+		d := sha256.Sum256([]byte{byte(i)})
+		_, err := tpm2.PCRExtend{PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)},
+			Digests: tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{{HashAlg: tpm2.TPMAlgSHA256, Digest: d[:]}}}}.Execute(l.tpm)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		log = le.AppendUint32(le.AppendUint32(log, pcr), 0x80000001)
+		log = le.AppendUint16(le.AppendUint32(log, 1), 0x0B)
+		log = append(append(log, d[:]...), 4, 0, 0, 0, 'd', 'a', 't', 'a')
+	}
+	return log
+}
+
+func TestAttestAndVerify(t *testing.T) {
+	l := newLab(t)
+	l.key("auth", elliptic.P256())
+	l.key("other", elliptic.P256())
+	log := l.measure()
+	nonce := []byte("fresh nonce 1234")
+	l.ok("attest enrol --key %auth %bundle", "enrolled by")
+	l.evidence(nonce)
+	l.write("log", log)
+	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --event-log %log")
+	l.ok("verify %bundle --authority %auth.pub --nonce "+hex.EncodeToString(nonce), "the bundle holds", "for vTPM "+u1, "leads to all quoted PCRs", "platform PCR  4", "fresh")
+	l.fails(exitRefused, "verify %bundle", "no authority given")
+	l.fails(exitRefused, "verify %bundle --authority %other.pub", "another authority")
+	l.fails(exitRefused, "verify %bundle --authority %auth.pub --nonce 00", "may be old")
+	var report attest.Report
+	if err := json.Unmarshal([]byte(l.ok("verify --json %bundle --authority %auth.pub")), &report); err != nil || !report.OK || len(report.PCRs) != 8 {
+		t.Errorf("%+v %v", report, err)
+	}
+	raw, err := os.ReadFile(l.file("bundle"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := attest.Trust{Nonce: nonce}
+	if trust.Authority, err = loadAuthority(l.file("auth.pub")); err != nil {
+		t.Fatal(err)
+	}
+	// Every field is covered: a bit flipped anywhere fails some check.
+	flip := func(b []byte, at int) { b[at] ^= 1 }
+	for name, alter := range map[string]func(b *attest.Bundle){
+		"manager":           func(b *attest.Bundle) { flip(b.Manager.Manager[:], 0) },
+		"EK":                func(b *attest.Bundle) { flip(b.Manager.EKPublic, len(b.Manager.EKPublic)-1) },
+		"AK":                func(b *attest.Bundle) { flip(b.Manager.AKPublic, len(b.Manager.AKPublic)-1) },
+		"CA":                func(b *attest.Bundle) { flip(b.Manager.CAPublic, len(b.Manager.CAPublic)-1) },
+		"CA certificate":    func(b *attest.Bundle) { flip(b.Manager.CACertificate, len(b.Manager.CACertificate)-1) },
+		"certify":           func(b *attest.Bundle) { flip(b.Manager.Certify, 20) },
+		"certify signature": func(b *attest.Bundle) { flip(b.Manager.CertifySig, 20) },
+		"enrolment":         func(b *attest.Bundle) { flip(b.Enrolment.Signature, 20) },
+		"no enrolment":      func(b *attest.Bundle) { b.Enrolment = nil },
+		"certificate":       func(b *attest.Bundle) { flip(b.VTPM.Certificate, 200) },
+		"deep quote uuid":   func(b *attest.Bundle) { flip(b.VTPM.DeepQuote, 3) },
+		"deep quote group":  func(b *attest.Bundle) { flip(b.VTPM.DeepQuote, 20) },
+		"authority hash":    func(b *attest.Bundle) { flip(b.VTPM.DeepQuote, 40) },
+		"deep quote data":   func(b *attest.Bundle) { flip(b.VTPM.DeepQuote, 70) },
+		"deep quote value":  func(b *attest.Bundle) { flip(b.VTPM.DeepQuote, 150) },
+		"deep quote cut":    func(b *attest.Bundle) { b.VTPM.DeepQuote = b.VTPM.DeepQuote[:100] },
+		"quote":             func(b *attest.Bundle) { flip(b.VTPM.Quote, 50) },
+		"quote signature":   func(b *attest.Bundle) { flip(b.VTPM.Signature, 20) },
+		"vTPM's key":        func(b *attest.Bundle) { flip(b.VTPM.Key, len(b.VTPM.Key)-1) },
+		"event":             func(b *attest.Bundle) { flip(b.EventLog, 100) },
+		"event missing":     func(b *attest.Bundle) { b.EventLog = b.EventLog[:len(b.EventLog)-(4+4+4+2+32+4+4)] },
+		"event log cut":     func(b *attest.Bundle) { b.EventLog = b.EventLog[:len(b.EventLog)-1] },
+	} {
+		var b attest.Bundle
+		if err := json.Unmarshal(raw, &b); err != nil {
+			t.Fatal(err)
+		}
+		if !attest.Verify(&b, trust).OK {
+			t.Fatal("the unaltered bundle fails")
+		}
+		alter(&b)
+		if attest.Verify(&b, trust).OK {
+			t.Errorf("%s altered, and the bundle still holds", name)
+		}
+	}
+	l.write("junk", []byte("{}"))
+	l.fails(exitRefused, "verify %junk --authority %auth.pub", "does NOT hold")
+}
+
+func FuzzEventLog(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\x03\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		pcrs, _, err := attest.Replay(b, proto.AlgSHA256)
+		if err == nil && len(pcrs[0]) != 32 {
+			t.Fatal("no PCR 0")
+		}
+	})
+}
