@@ -204,7 +204,8 @@ func (m *Manager) pcrs(sel proto.PCRSelection) ([][]byte, bool) {
 
 // passThrough answers the plain TPM 1.2 frames that upstream lets through,
 // translated to TPM 2.0 where the hardware is one: GetRandom and PcrRead (of the
-// SHA-1 bank). Everything else, Extend included, is refused.
+// SHA-1 bank); and what Linux asks a TPM first. Everything else, Extend included,
+// is refused.
 func (m *Manager) passThrough(r proto.Request) answer {
 	switch r.Ordinal {
 	case proto.OrdTPMGetRandom:
@@ -226,9 +227,38 @@ func (m *Manager) passThrough(r proto.Request) answer {
 			return answer{result: proto.Fail}
 		}
 		return answer{body: values[0]}
+	case proto.OrdTPMGetCapability:
+		return capability(r.Body)
 	default:
 		return answer{result: proto.DisabledCmd}
 	}
+}
+
+// capability answers the two questions that Linux's xen-tpmfront asks when the
+// administrator's domain attaches to the manager (xen-vtpm facts 1.5): TIS
+// time-outs and command durations, in microseconds. Without them the kernel logs
+// errors, though it goes on.
+func capability(body []byte) answer {
+	r := proto.NewReader(body)
+	area, size, sub := r.U32(), r.U32(), r.U32()
+	const property, tisTimeout, tisDuration = 5, 0x115, 0x120
+	if r.Done() != nil || size != 4 {
+		return answer{result: proto.BadParameter}
+	}
+	var values []uint32
+	switch {
+	case area == property && sub == tisTimeout:
+		values = []uint32{750_000, 2_000_000, 750_000, 750_000}
+	case area == property && sub == tisDuration:
+		values = []uint32{3_000_000, 60_000_000, 120_000_000}
+	default:
+		return answer{result: proto.DisabledCmd}
+	}
+	out := binary.BigEndian.AppendUint32(nil, uint32(4*len(values)))
+	for _, v := range values {
+		out = binary.BigEndian.AppendUint32(out, v)
+	}
+	return answer{body: out}
 }
 
 // random gives at most 64 bytes: a TPM 1.2 may give fewer than asked for, and a

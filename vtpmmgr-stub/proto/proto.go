@@ -47,9 +47,10 @@ const (
 
 // Ordinals of TPM 1.2 frames that the manager answers itself.
 const (
-	OrdTPMExtend    uint32 = 20
-	OrdTPMPcrRead   uint32 = 21
-	OrdTPMGetRandom uint32 = 70
+	OrdTPMExtend        uint32 = 20
+	OrdTPMPcrRead       uint32 = 21
+	OrdTPMGetRandom     uint32 = 70
+	OrdTPMGetCapability uint32 = 101
 )
 
 // Result is a TPM 1.2 result code as the manager uses them.
