@@ -7,8 +7,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -80,13 +82,32 @@ var errFailed = errors.New("a check failed")
 type common struct {
 	kvm, verbose, json bool
 	images             string
+	params             params
 }
 
 func (c *common) register(fs *flag.FlagSet) {
 	fs.BoolVar(&c.kvm, "kvm", false, "use hardware virtualisation instead of emulation")
 	fs.BoolVar(&c.verbose, "v", false, "show the consoles of all domains")
 	fs.StringVar(&c.images, "images", "", "`folder` with the images (default build/images)")
+	fs.Var(&c.params, "param", "`name=value` for the scenario's steps (may be repeated)")
 	fs.BoolVar(&c.json, "json", false, "print the result as JSON on standard output")
+}
+
+// params collects the options -param name=value.
+type params map[string]string
+
+func (p *params) String() string { return "" }
+
+func (p *params) Set(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return errors.New("want name=value")
+	}
+	if *p == nil {
+		*p = make(params)
+	}
+	(*p)[name] = value
+	return nil
 }
 
 // parse reads one positional argument (if any is wanted) and options in any order.
@@ -223,6 +244,13 @@ func (c *common) run(ctx context.Context, s *scenario.Scenario) error {
 
 // runIn runs a scenario and shows its result.
 func (c *common) runIn(ctx context.Context, w *scenario.Workshop, s *scenario.Scenario) error {
+	for i := range s.Phases {
+		job := &s.Phases[i].Job
+		if job.Params == nil {
+			job.Params = make(map[string]string)
+		}
+		maps.Copy(job.Params, c.params)
+	}
 	if err := w.Prepare(ctx, s.Interactive); err != nil {
 		return err
 	}

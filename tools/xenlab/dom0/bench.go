@@ -33,6 +33,7 @@ func benchStep(l *Lab) error {
 	if _, err := s.guest.Destroy(); err != nil {
 		return err
 	}
+	s.guest.Console.Close()
 	if err := s.run("attach", "load"); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,7 +70,11 @@ func (l *Lab) attachDom0(s *stack) error {
 	if err := pid1.LoadModule(pid1.Optional("xen_tpmfront")); err != nil {
 		return err
 	}
-	for range 3 {
+	loops, err := strconv.Atoi(l.param("loops", "3"))
+	if err != nil {
+		return fmt.Errorf("loops: %w", err)
+	}
+	for range loops {
 		if !l.timely("xl vtpm-attach to dom0", "vtpm-attach", "0", "uuid="+dom0UUID, "backend="+vtpmName) {
 			return nil
 		}

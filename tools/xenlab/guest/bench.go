@@ -27,6 +27,7 @@ func bench(s *Session) error {
 		cmd  []byte
 	}{{"GetRandom", cmdGetRandom}, {"PCR_Read", cmdPCRRead}} {
 		times := make([]time.Duration, n)
+		began := time.Now()
 		for i := range times {
 			start := time.Now()
 			rsp, err := d.Send(c.cmd)
@@ -38,9 +39,11 @@ func bench(s *Session) error {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
+		// Under emulation the clock can stand still for a moment, so the best time would say nothing.
+		mean := time.Since(began).Seconds() / float64(n)
 		slices.Sort(times)
 		s.Metric(c.name+" round trip, median", 1e3*times[n/2].Seconds(), "ms")
-		s.Metric(c.name+" round trip, best", 1e3*times[0].Seconds(), "ms")
+		s.Metric(c.name+" round trip, mean", 1e3*mean, "ms")
 	}
 	s.Check("round trips were measured", nil)
 	return nil
