@@ -133,11 +133,18 @@ func (d *Disk) Size() int64 { return d.shape.size }
 // ReadOnly reports whether the backend takes no writes.
 func (d *Disk) ReadOnly() bool { return d.shape.readOnly }
 
-// Poll follows the backend's comings and goings; call it from the main loop.
+// Poll follows the backend's comings and goings; call it from the main loop. It
+// does not block longer than xenstore requests.
 func (d *Disk) Poll() {
-	if !d.closed {
-		d.dev.Poll()
+	if d.closed {
+		return
 	}
+	if !d.busy {
+		// An answer's event can come after the answer was seen. Left pending,
+		// it would keep the main loop from sleeping.
+		d.clear()
+	}
+	d.dev.Poll()
 }
 
 // Deadline is when Poll has something to do without an event.

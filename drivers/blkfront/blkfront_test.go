@@ -408,6 +408,23 @@ func TestIdleRuns(t *testing.T) {
 	}
 }
 
+// An event that comes after its answer was taken does not keep the domain awake.
+func TestLateEvent(t *testing.T) {
+	l := newLab(t, mib, xentest.DiskConfig{})
+	d := l.open()
+	must(t, d.Flush())
+	l.d.Fire(d.link.port)
+	turns := 0
+	for end := l.d.Channels.Now() + int64(10*time.Second); l.d.Channels.Now() < end; turns++ {
+		must(t, l.d.Store.Dispatch())
+		d.Poll()
+		l.d.Channels.Wait(min(end, d.Deadline()))
+	}
+	if turns > 20 {
+		t.Fatalf("%d turns in 10 idle seconds", turns)
+	}
+}
+
 // FuzzResponse gives the frontend arbitrary responses and indices.
 func FuzzResponse(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, uint32(1))

@@ -69,11 +69,19 @@ func parseFrontend(dom, handle string) (Frontend, error) {
 }
 
 // Poll handles what has changed: new and vanishing devices, frontends' states,
-// events, time. It blocks for xenstore requests only, and a Poll inside a Poll
-// (through the Idle of such a request) does nothing. Watch events must have been
-// dispatched before.
+// events, time. It blocks for xenstore requests only. A Poll inside a Poll
+// (through the Idle of such a request) only takes note of events. Watch events
+// must have been dispatched before.
 func (b *Backend) Poll() {
-	if b.polling || b.closed {
+	if b.closed {
+		return
+	}
+	// First of all, and always: a port that stays pending keeps every Wait from
+	// blocking, and the domain would spin until xenstore has answered.
+	for _, d := range b.order {
+		d.listen()
+	}
+	if b.polling {
 		return
 	}
 	b.polling = true

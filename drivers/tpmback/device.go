@@ -53,9 +53,6 @@ func (d *device) poll(now int64) {
 		d.again, d.dirtyOwn, d.dirtyPeer = 0, true, true
 		d.show(d.unshown)
 	}
-	if d.ring != nil && d.b.cfg.Channels.TestClear(d.ring.port) {
-		d.ring.kicked = true
-	}
 	if d.dirtyOwn {
 		d.dirtyOwn = false
 		d.retry("our directory", d.readOwn())
@@ -67,6 +64,13 @@ func (d *device) poll(now int64) {
 	if d.timer > 0 && now >= d.timer {
 		d.timer = 0
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackTimer})
+	}
+}
+
+// listen takes note of an event, for the next look at the page.
+func (d *device) listen() {
+	if d.ring != nil && d.b.cfg.Channels.TestClear(d.ring.port) {
+		d.ring.kicked = true
 	}
 }
 

@@ -20,6 +20,7 @@ type lab struct {
 
 	serve func(b *tpmback.Backend, req *tpmback.Request)
 	turn  func(b *tpmback.Backend) // once in each turn of the loop
+	idle  func()                   // while xenstore is waited for
 	cfg   tpmback.Config
 	ended chan struct{}
 }
@@ -79,7 +80,12 @@ func (l *lab) main() {
 		l.t.Errorf("New: %v", err)
 		return
 	}
-	d.Store.SetIdle(b.Poll)
+	d.Store.SetIdle(func() {
+		if l.idle != nil {
+			l.idle()
+		}
+		b.Poll()
+	})
 	for !stop {
 		if err := d.Store.Dispatch(); err != nil {
 			return // the domain is gone

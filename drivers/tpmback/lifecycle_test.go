@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"xenvtpm/board/xen/abi"
+	"xenvtpm/board/xen/xenstore"
 	"xenvtpm/board/xen/xentest"
 	"xenvtpm/drivers/drivertest"
 	"xenvtpm/drivers/tpmback"
@@ -426,4 +428,34 @@ func TestIdleSleeps(t *testing.T) {
 	if n := turns - before; n > 30 {
 		t.Fatalf("%d turns in 10 idle seconds", n)
 	}
+}
+
+// While Poll itself waits for xenstore, frontends' events must not keep the
+// domain from sleeping.
+func TestWaitsAsleep(t *testing.T) {
+	l := newLab(t)
+	idles, drop := 0, false
+	l.idle = func() { idles++ }
+	l.h.StoreFault = func(dom abi.DomID, req xenstore.Packet) *xentest.StoreFault {
+		if drop && dom == backendDom && req.Type == abi.XS_READ {
+			drop = false
+			return &xentest.StoreFault{Drop: true}
+		}
+		return nil
+	}
+	l.start()
+	f, g := l.up(5, drivertest.UUID1), l.up(6, drivertest.UUID2)
+	works(t, g, 20)
+	l.h.Locked(func() { idles, drop = 0, true })
+	must(t, f.Show(4)) // makes the backend read its state, in vain
+	for range 20 {
+		_ = g.Dom.Channels.Notify(g.Port)
+		l.h.Sleep(100 * time.Millisecond)
+	}
+	l.h.Sleep(15 * time.Second)
+	if drop || idles > 100 {
+		t.Fatalf("%d turns in 10 s without an answer (dropped: %t)", idles, !drop)
+	}
+	works(t, g, 20)
+	works(t, f, 20)
 }

@@ -102,9 +102,7 @@ func (d *device) take() *Request {
 	if r == nil {
 		return nil
 	}
-	if d.b.cfg.Channels.TestClear(r.port) {
-		r.kicked = true
-	}
+	d.listen()
 	if !r.kicked || r.tpm.Open() {
 		return nil
 	}

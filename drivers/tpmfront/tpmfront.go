@@ -116,9 +116,15 @@ func Open(cfg Config) (*Device, error) {
 // so that a detach is answered also when no command is running. It does not
 // block longer than xenstore requests.
 func (d *Device) Poll() {
-	if !d.closed {
-		d.dev.Poll()
+	if d.closed {
+		return
 	}
+	if !d.busy {
+		// An answer's event can come after the answer was seen. Left pending,
+		// it would keep the main loop from sleeping.
+		d.clear()
+	}
+	d.dev.Poll()
 }
 
 // Deadline is when Poll has something to do without an event.

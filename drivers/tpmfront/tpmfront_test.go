@@ -543,3 +543,29 @@ func TestChoosesDevice(t *testing.T) {
 	works(t, g, 20)
 	works(t, f, 20)
 }
+
+// An event that comes after its answer was taken does not keep the domain awake.
+func TestLateEvent(t *testing.T) {
+	h, ts := host(t)
+	be, fe := h.NewDomain(1), h.NewDomain(2)
+	serve(t, be, echo(t))
+	dev, err := ts.AddVTPM(2, 1, 0, drivertest.UUID1)
+	must(t, err)
+	f, err := tpmfront.Open(config(t, fe))
+	must(t, err)
+	works(t, f, 20)
+	text, _ := h.Get(dev.FrontPath() + "/event-channel")
+	port, err := strconv.Atoi(text)
+	must(t, err)
+	fe.Fire(evtchn.Port(port))
+	turns := 0
+	for end := fe.Channels.Now() + int64(10*time.Second); fe.Channels.Now() < end; turns++ {
+		must(t, fe.Store.Dispatch())
+		f.Poll()
+		fe.Channels.Wait(min(end, f.Deadline()))
+	}
+	if turns > 20 {
+		t.Fatalf("%d turns in 10 idle seconds", turns)
+	}
+	works(t, f, 20)
+}
