@@ -59,7 +59,7 @@ func signTemplate(restricted bool) tpm2.TPMTPublic {
 
 // MakeAttestKeys creates both keys. auth has no zero bytes.
 func (t *TPM) MakeAttestKeys(auth []byte) (k *AttestKeys, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	k = &AttestKeys{}
 	err = t.withPrimary(func(srk *primary) error {
 		for _, key := range []struct {
@@ -103,7 +103,7 @@ func keyAuth(srk *primary, auth []byte) tpm2.Session {
 
 // Sign signs a digest with the CA key; ASN.1 form.
 func (t *TPM) Sign(k *AttestKeys, auth []byte, digest [32]byte) (sig []byte, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withPrimary(func(srk *primary) error {
 		return t.loaded(srk, k.CAPublic, k.CAPrivate, func(h tpm2.NamedHandle) error {
 			rsp, err := tpm2.Sign{KeyHandle: authFor(h, keyAuth(srk, auth)), Digest: tpm2.TPM2BDigest{Buffer: digest[:]},
@@ -131,7 +131,7 @@ type Attestation struct {
 // CertifyCA has the TPM attest that the CA key lives in it, with these
 // attributes.
 func (t *TPM) CertifyCA(k *AttestKeys, auth, qualifying []byte) (a Attestation, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withPrimary(func(srk *primary) error {
 		return t.loaded(srk, k.AKPublic, k.AKPrivate, func(ak tpm2.NamedHandle) error {
 			return t.loaded(srk, k.CAPublic, k.CAPrivate, func(ca tpm2.NamedHandle) error {
@@ -150,7 +150,7 @@ func (t *TPM) CertifyCA(k *AttestKeys, auth, qualifying []byte) (a Attestation, 
 
 // Quote has the TPM attest its PCRs, over qualifying (at most 32 bytes).
 func (t *TPM) Quote(k *AttestKeys, auth, qualifying []byte, sel proto.PCRSelection) (a Attestation, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withPrimary(func(srk *primary) error {
 		return t.loaded(srk, k.AKPublic, k.AKPrivate, func(ak tpm2.NamedHandle) error {
 			rsp, err := tpm2.Quote{SignHandle: authFor(ak, keyAuth(srk, auth)), QualifyingData: tpm2.TPM2BData{Buffer: qualifying},
@@ -172,7 +172,7 @@ const EKCertIndex = 0x01C0000A
 // Endorsement returns the TPMT_PUBLIC of the ECC P-256 endorsement key, and its
 // certificate (DER) if the manufacturer left one in the TPM.
 func (t *TPM) Endorsement() (public, certificate []byte, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withEK(func(h tpm2.NamedHandle, pub []byte) error {
 		public = bytes.Clone(pub)
 		return nil
@@ -211,7 +211,7 @@ func (t *TPM) withEK(f func(h tpm2.NamedHandle, public []byte) error) error {
 // Activate proves that AK and the endorsement key live in the same TPM, by
 // decrypting what a challenger made for both (TPM20-P1 24.4).
 func (t *TPM) Activate(k *AttestKeys, auth, credential, secret []byte) (out []byte, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withPrimary(func(srk *primary) error {
 		return t.loaded(srk, k.AKPublic, k.AKPrivate, func(ak tpm2.NamedHandle) error {
 			return t.withEK(func(ek tpm2.NamedHandle, _ []byte) error {

@@ -64,7 +64,7 @@ const DefaultIndex = 0x01805856
 
 // TPM is a TPM 2.0. Not safe for concurrent use.
 type TPM struct {
-	t    transport.TPM
+	t    *retrier
 	c    Config
 	auth []byte // owner
 
@@ -130,9 +130,12 @@ func (t *TPM) start() error {
 const permInLockout = 1 << 9
 
 // flushLeftovers unloads transient objects and loaded sessions. dom0's kernel
-// saves its own contexts between commands, so that what is loaded now is ours.
+// saves its own contexts between commands, so that what is loaded now is ours;
+// what it has saved is not touched.
 func (t *TPM) flushLeftovers() error {
-	for _, first := range []uint32{0x80000000, 0x02000000, 0x03000000} {
+	// TPM_HT_TRANSIENT, and TPM_HT_LOADED_SESSION, which lists HMAC sessions
+	// (0x02...) and policy sessions (0x03...) alike (TPM20-P2 7.2).
+	for _, first := range []uint32{0x80000000, 0x02000000} {
 		rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 64}.Execute(t.t)
 		if err != nil {
 			return classify("list handles", err)
@@ -142,15 +145,41 @@ func (t *TPM) flushLeftovers() error {
 			return fmt.Errorf("%w: handles: %v", ErrMalformed, err)
 		}
 		for _, h := range list.Handle {
-			if uint32(h)>>24 != first>>24 {
+			kind := uint32(h) >> 24
+			if first == 0x80000000 && kind != 0x80 || first == 0x02000000 && kind != 0x02 && kind != 0x03 {
 				continue
 			}
-			if _, err := (tpm2.FlushContext{FlushHandle: h}).Execute(t.t); err != nil {
-				t.c.Logf("hardware TPM: flushing handle 0x%08x: %v", uint32(h), err)
-			}
+			t.flush(h)
 		}
 	}
 	return nil
+}
+
+// done ends an operation. A panic of the TPM library over a TPM's answer becomes
+// an error: the bus is not trusted to carry well-formed answers. After an error
+// nothing of the operation stays loaded; where it cannot be known what is,
+// everything is unloaded.
+func (t *TPM) done(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: %v", ErrMalformed, r)
+	}
+	started := t.t.takeSessions()
+	if *err == nil {
+		return
+	}
+	if errors.Is(*err, ErrMalformed) || errors.Is(*err, ErrNoSpace) {
+		t.counter.session, t.counter.close = nil, nil
+		if ferr := t.flushLeftovers(); ferr != nil {
+			t.c.Logf("hardware TPM: cleaning up: %v", ferr)
+		}
+		return
+	}
+	for _, h := range started {
+		if t.counter.session == nil || t.counter.session.Handle() != h {
+			// Most have ended with their command; those that have not are why.
+			_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(t.t)
+		}
+	}
 }
 
 // Close ends the counter's session.
@@ -163,8 +192,27 @@ func (t *TPM) Close() error {
 // was not executed (TPM20-P2 6.6.3), so that repeating the same bytes is right,
 // sessions included.
 type retrier struct {
-	t     transport.TPM
-	sleep func(time.Duration)
+	t       transport.TPM
+	sleep   func(time.Duration)
+	started []tpm2.TPMHandle // sessions since takeSessions
+}
+
+// ccStartAuthSession is TPM_CC_StartAuthSession.
+const ccStartAuthSession = 0x00000176
+
+// note remembers the sessions that are started: go-tpm loses track of one whose
+// policy fails.
+func (r *retrier) note(cmd, rsp []byte) {
+	if len(cmd) >= 10 && binary.BigEndian.Uint32(cmd[6:]) == ccStartAuthSession && len(rsp) >= 14 &&
+		binary.BigEndian.Uint32(rsp[6:]) == 0 && len(r.started) < 64 {
+		r.started = append(r.started, tpm2.TPMHandle(binary.BigEndian.Uint32(rsp[10:])))
+	}
+}
+
+func (r *retrier) takeSessions() []tpm2.TPMHandle {
+	s := r.started
+	r.started = nil
+	return s
 }
 
 // Retries: 1 ms doubling up to 100 ms, about 20 s in all.
@@ -188,6 +236,7 @@ func (r *retrier) Send(cmd []byte) ([]byte, error) {
 			r.sleep(delay)
 			delay = min(delay*2, 100*time.Millisecond)
 		default:
+			r.note(cmd, rsp)
 			return rsp, nil
 		}
 	}
@@ -215,8 +264,7 @@ func classify(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// guard turns a panic of the TPM library over a TPM's answer into an error: the
-// bus is not trusted to carry well-formed answers.
+// guard is done for functions without a TPM.
 func guard(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("%w: %v", ErrMalformed, r)

@@ -102,7 +102,7 @@ func sameAttrs(got, want tpm2.TPMANV) bool {
 
 // Anchor reads the anchor. Error ErrIndexInUse if the index holds something else.
 func (t *TPM) Anchor() (a Anchor, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	n, err := t.readIndex(t.c.Index)
 	if err != nil || n == nil {
 		return Anchor{}, err
@@ -129,7 +129,7 @@ func (t *TPM) Anchor() (a Anchor, err error) {
 // SetAnchor writes the anchor, defining it first if need be; AnchorNone removes
 // it.
 func (t *TPM) SetAnchor(a Anchor) (err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	n, err := t.readIndex(t.c.Index)
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ const AuthSize = 32
 // its first value and leaves it open. A counter of a store that was never
 // finished is replaced. The caller seals auth.
 func (t *TPM) MakeCounter(auth []byte) (value uint64, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	old, err := t.readIndex(t.c.Index + 1)
 	if err != nil {
 		return 0, err
@@ -201,7 +201,7 @@ func (t *TPM) MakeCounter(auth []byte) (value uint64, err error) {
 // OpenCounter finds the counter and returns its value. Errors:
 // ErrCounterMissing, ErrCounterReplaced.
 func (t *TPM) OpenCounter(auth []byte) (value uint64, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	if err := t.openCounter(auth); err != nil {
 		return 0, err
 	}
@@ -287,7 +287,7 @@ func sessionLost(err error) bool {
 
 // Counter reads the open counter's value.
 func (t *TPM) Counter() (value uint64, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withCounter("read rollback counter", func(a tpm2.AuthHandle) error {
 		rsp, err := tpm2.NVRead{AuthHandle: a, NVIndex: t.counter.index.named(), Size: 8}.Execute(t.t)
 		if err != nil {
@@ -305,7 +305,7 @@ func (t *TPM) Counter() (value uint64, err error) {
 // Increment adds one to the open counter. On an error the counter may or may
 // not have moved; Counter tells.
 func (t *TPM) Increment() (err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	first := t.counter.index != nil && !t.counter.index.public.Attributes.Written
 	err = t.withCounter("increment rollback counter", func(a tpm2.AuthHandle) error {
 		_, err := tpm2.NVIncrement{AuthHandle: a, NVIndex: t.counter.index.named()}.Execute(t.t)

@@ -12,7 +12,7 @@ import (
 
 // GetRandom returns between 1 and n bytes of the TPM's generator, n at most 64.
 func (t *TPM) GetRandom(n int) (b []byte, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	rsp, err := tpm2.GetRandom{BytesRequested: uint16(min(max(n, 1), 64))}.Execute(t.t)
 	if err != nil {
 		return nil, classify("get random", err)
@@ -27,7 +27,7 @@ func (t *TPM) GetRandom(n int) (b []byte, err error) {
 // PCRs reads the selected PCRs, in rising order. Error ErrPCRBank if the TPM
 // does not have one of them.
 func (t *TPM) PCRs(s proto.PCRSelection) (values [][]byte, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	for rest := s.Mask; rest != 0; { // a TPM gives at most 8 at a time, in order
 		rsp, err := tpm2.PCRRead{PCRSelectionIn: pcrList(proto.PCRSelection{Alg: s.Alg, Mask: rest})}.Execute(t.t)
 		if errors.Is(err, tpm2.TPMRCHash) {

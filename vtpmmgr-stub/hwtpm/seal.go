@@ -19,7 +19,7 @@ const MaxSecret = 128
 // once to prove that it can be. Errors: ErrOwned, ErrPCRBank, ErrPolicy,
 // ErrPCRMismatch (the authority approves no state that is this one).
 func (t *TPM) Seal(secret []byte, p Policy) (b *Binding, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	if len(secret) > MaxSecret {
 		return nil, fmt.Errorf("internal error: secret of %d bytes", len(secret))
 	}
@@ -91,7 +91,7 @@ func sealTemplate(policy [32]byte) tpm2.TPMTPublic {
 // ErrPCRMismatch (naming the PCRs where they are known), ErrPolicy,
 // ErrSealDamaged.
 func (t *TPM) Unseal(b *Binding) (secret []byte, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	now, err := t.Identity()
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ type Identity struct {
 
 // Identity derives both primaries.
 func (t *TPM) Identity() (id Identity, err error) {
-	defer guard(&err)
+	defer t.done(&err)
 	err = t.withPrimary(func(p *primary) error {
 		id.SRK = bytes.Clone(p.name.Buffer)
 		return nil
