@@ -114,7 +114,7 @@ func (a *App) openTPM() (*hwtpm.TPM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", hwtpm.ErrNoTPM, err)
 	}
-	return hwtpm.Open(t, hwtpm.Config{OwnerAuth: a.c.Options.OwnerAuth, Index: a.c.Options.NVIndex,
+	return hwtpm.Open(t, hwtpm.Config{OwnerAuth: a.c.Options.OwnerAuth, Index: a.c.Options.NVIndex, Primary: a.c.Options.Primary,
 		Sleep: a.sleep, Rand: a.c.Rand, Logf: a.c.Logf})
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ type Options struct {
 	TPMLocality uint8  // tpmlocality=
 	OwnerAuth   []byte // owner_auth=: nil is well-known
 	NVIndex     uint32 // nvindex=
+	Primary     uint32 // srk_handle=: persistent storage key, 0 = derive one
 	PCRs        proto.PCRSelection
 	RollbackOff bool       // rollback=off
 	Admin       uint16     // admin=: the administrator's domain
@@ -33,7 +35,10 @@ const (
 // Options of Xen's own manager that this one has no use for: it finds out by
 // itself, or the answer is always the same. They are accepted, so that an old
 // configuration file keeps working.
-var ignored = []string{"tpm2", "tpmirq", "tpmdriver", "srk_auth", "srk_handle", "loglevel"}
+var ignored = []string{"tpm2", "tpmirq", "tpmdriver", "srk_auth", "loglevel"}
+
+// keys are the options that mean something.
+var keys = []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "srk_handle", "pcrs", "rollback", "admin", "forget", "disk"}
 
 // ParseOptions reads the command line. A misspelt option is an error: the
 // default in its place could be the less safe one.
@@ -43,7 +48,7 @@ func ParseOptions(o startinfo.Options) (Options, error) {
 	if out.PCRs, err = parsePCRs(defaultPCRs); err != nil {
 		return out, err
 	}
-	for _, key := range []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "pcrs", "rollback", "admin", "forget", "disk"} {
+	for _, key := range keys {
 		v, ok := o.Get(key)
 		if !ok {
 			continue
@@ -52,8 +57,7 @@ func ParseOptions(o startinfo.Options) (Options, error) {
 			return out, err
 		}
 	}
-	known := append([]string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "pcrs", "rollback", "admin", "forget", "disk"}, ignored...)
-	if key := o.Unknown(known...); key != "" {
+	if key := o.Unknown(append(slices.Clone(keys), ignored...)...); key != "" {
 		return out, fmt.Errorf("unknown option %q", key)
 	}
 	return out, nil
@@ -79,6 +83,13 @@ func (out *Options) set(key, v string) (err error) {
 	case "nvindex":
 		if out.NVIndex = uint32(number(32, 0x01BFFFFE)); err == nil && out.NVIndex < 0x01000000 {
 			err = fmt.Errorf("option nvindex=%s: not an NV index", v)
+		}
+	case "srk_handle":
+		if v = strings.TrimPrefix(v, "0x"); len(v) == 8 { // upstream's form has no prefix
+			v = "0x" + v
+		}
+		if out.Primary = uint32(number(32, 0x81FFFFFF)); err == nil && out.Primary < 0x81000000 {
+			err = fmt.Errorf("option srk_handle=%s: not a persistent handle", v)
 		}
 	case "pcrs":
 		out.PCRs, err = parsePCRs(v)

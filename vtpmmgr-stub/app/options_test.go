@@ -20,9 +20,9 @@ func TestParseOptions(t *testing.T) {
 	if err != nil || o.TPMBase != 0xFED40000 || o.PCRs.Mask != 0xFF || o.PCRs.Alg != 0x0B || o.RollbackOff || o.Admin != 0 || o.OwnerAuth != nil {
 		t.Errorf("defaults: %+v %v", o, err)
 	}
-	o, err = parse("tpmiomem=0xfed42000 tpmlocality=2 owner_auth=text:pass rollback=off pcrs=sha384:0-2,7,16 admin=3 nvindex=0x01800001 disk=51712 tpm2=1 tpmirq=0")
+	o, err = parse("tpmiomem=0xfed42000 tpmlocality=2 owner_auth=text:pass rollback=off pcrs=sha384:0-2,7,16 admin=3 nvindex=0x01800001 srk_handle=81000001 disk=51712 tpm2=1 tpmirq=0")
 	if err != nil || o.TPMBase != 0xFED42000 || o.TPMLocality != 2 || !bytes.Equal(o.OwnerAuth, []byte("pass")) || !o.RollbackOff ||
-		o.PCRs.Mask != 0x10087 || o.PCRs.Alg != 0x0C || o.Admin != 3 || o.NVIndex != 0x01800001 || o.Disk != "51712" {
+		o.PCRs.Mask != 0x10087 || o.PCRs.Alg != 0x0C || o.Admin != 3 || o.NVIndex != 0x01800001 || o.Primary != 0x81000001 || o.Disk != "51712" {
 		t.Errorf("all set: %+v %v", o, err)
 	}
 	o, err = parse("owner_auth=hash:00112233445566778899aabbccddeeff00112233")
@@ -30,7 +30,7 @@ func TestParseOptions(t *testing.T) {
 		t.Errorf("hash: %x %v", o.OwnerAuth, err)
 	}
 	for _, bad := range []string{"rolback=off", "rollback=of", "rollback=", "pcrs=24", "pcrs=7-0", "pcrs=", "pcrs=sha1:0", "pcrs=0-", "tpmlocality=5",
-		"tpmlocality=-1", "tpmiomem=0xfed40001", "tpmiomem=0x1fed40000", "owner_auth=secret", "owner_auth=hash:12", "nvindex=7", "admin=65535", "forget=1"} {
+		"tpmlocality=-1", "tpmiomem=0xfed40001", "tpmiomem=0x1fed40000", "owner_auth=secret", "owner_auth=hash:12", "nvindex=7", "srk_handle=7", "srk_handle=0x80000001", "admin=65535", "forget=1"} {
 		_, err := parse(bad)
 		if err == nil {
 			t.Errorf("%q accepted", bad)

@@ -45,6 +45,7 @@ var (
 	ErrSealDamaged     = errors.New("sealed object does not load in the hardware TPM that made it: the key area was altered")
 	ErrCounterMissing  = errors.New("rollback counter is missing in the hardware TPM")
 	ErrCounterReplaced = errors.New("rollback counter in the hardware TPM is not the one that belongs to this store")
+	ErrPrimary         = errors.New("srk_handle= names no storage key")
 	ErrPolicy          = errors.New("policy is malformed or not signed by the group's authority")
 	ErrPCRBank         = errors.New("hardware TPM has no such PCR bank")
 )
@@ -53,6 +54,7 @@ var (
 type Config struct {
 	OwnerAuth []byte              // owner authorisation, nil = well-known (2.0: empty)
 	Index     uint32              // first of two NV indices, 0 = DefaultIndex
+	Primary   uint32              // persistent storage key to use, 0 = derive one
 	Sleep     func(time.Duration) // between retries, nil = time.Sleep
 	Rand      io.Reader           // for keys and authorisations
 	Logf      func(format string, args ...any)

@@ -21,8 +21,16 @@ func (p *primary) named(auth tpm2.Session) tpm2.AuthHandle {
 
 // withPrimary derives the storage primary (the TCG reference template of an ECC
 // P-256 storage key, so that it is the same key at each start), lends it to f
-// and unloads it. Errors: ErrOwned beside those of f.
+// and unloads it; or lends the persistent key that the configuration names.
+// Errors: ErrOwned, ErrPrimary beside those of f.
 func (t *TPM) withPrimary(f func(*primary) error) error {
+	if t.c.Primary != 0 {
+		p, err := t.persistent()
+		if err != nil {
+			return err
+		}
+		return f(p)
+	}
 	rsp, err := tpm2.CreatePrimary{
 		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: t.ownerSession()},
 		InPublic:      tpm2.New2B(tpm2.ECCSRKTemplate),
@@ -40,6 +48,31 @@ func (t *TPM) withPrimary(f func(*primary) error) error {
 		return fmt.Errorf("%w: storage primary: %v", ErrMalformed, err)
 	}
 	return f(&primary{handle: rsp.ObjectHandle, name: *name, public: *pub})
+}
+
+// persistent reads the configured storage key, made by the owner with an empty
+// authorisation.
+func (t *TPM) persistent() (*primary, error) {
+	h := tpm2.TPMHandle(t.c.Primary)
+	rsp, err := tpm2.ReadPublic{ObjectHandle: h}.Execute(t.t)
+	if errors.Is(err, tpm2.TPMRCHandle) || errors.Is(err, tpm2.TPMRCValue) {
+		return nil, fmt.Errorf("%w: 0x%08x", ErrPrimary, t.c.Primary)
+	}
+	if err != nil {
+		return nil, classify("read storage key", err)
+	}
+	pub, err := rsp.OutPublic.Contents()
+	if err != nil {
+		return nil, fmt.Errorf("%w: storage key: %v", ErrMalformed, err)
+	}
+	name, err := tpm2.ObjectName(pub)
+	if err != nil {
+		return nil, fmt.Errorf("%w: storage key: %v", ErrMalformed, err)
+	}
+	if at := pub.ObjectAttributes; !at.FixedTPM || !at.Restricted || !at.Decrypt || at.SignEncrypt {
+		return nil, fmt.Errorf("%w: 0x%08x is a key of another kind", ErrPrimary, t.c.Primary)
+	}
+	return &primary{handle: h, name: *name, public: *pub}, nil
 }
 
 func (t *TPM) flush(h tpm2.TPMHandle) {

@@ -287,6 +287,58 @@ func TestLeavesNothingLoaded(t *testing.T) {
 	}
 }
 
+func TestPersistentPrimary(t *testing.T) {
+	s := swtpmtest.Start(t, true)
+	c := config(t)
+	c.Primary = 0x81000123
+	tpm, err := Open(s, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tpm.Identity(); !errors.Is(err, ErrPrimary) {
+		t.Errorf("missing: %v", err)
+	}
+	persist := func(h tpm2.TPMHandle, template tpm2.TPMTPublic) {
+		t.Helper()
+		rsp, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(template)}.Execute(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (tpm2.EvictControl{Auth: tpm2.TPMRHOwner, ObjectHandle: &tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, PersistentHandle: h}).Execute(s); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}).Execute(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	persist(0x81000123, tpm2.RSASRKTemplate)
+	b, err := tpm.Seal([]byte("x"), Policy{PCRs: pcrs07})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.PowerCycle()
+	if tpm, err = Open(s, c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tpm.Unseal(b); err != nil || string(got) != "x" {
+		t.Errorf("%q %v", got, err)
+	}
+	if _, err := tpm.MakeCounter(counterAuth()); err != nil {
+		t.Error(err)
+	}
+	if _, err := open(t, s).Unseal(b); err == nil {
+		t.Error("the derived key opens what the persistent one has sealed")
+	}
+	persist(0x81000124, signTemplate(false))
+	c.Primary = 0x81000124
+	if tpm, err = Open(s, c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tpm.Identity(); !errors.Is(err, ErrPrimary) {
+		t.Errorf("a signing key: %v", err)
+	}
+}
+
 func TestLockoutDoesNotMatter(t *testing.T) {
 	s := swtpmtest.Start(t, true)
 	tpm := open(t, s)

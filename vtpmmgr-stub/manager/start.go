@@ -230,6 +230,7 @@ func (m *Manager) serve() error {
 	if err := m.events.load(m.store); err != nil {
 		m.logf("event log: %v", err)
 	}
+	m.events.add(Event{Time: m.unixNow(), Kind: EventStarted, Count: 1, UUID: m.store.ID(), Text: "manager started"})
 	if err := m.commit(); err != nil {
 		return err
 	}
