@@ -42,7 +42,7 @@ func ratios(res *Result) {
 		}
 	}
 	for _, m := range slices.Clone(res.Metrics) {
-		if v := other[m.Name]; v > 0 && m.Source != "swtpm" {
+		if v := other[m.Name]; v > 0 && m.Source != "swtpm" && strings.Contains(m.Name, "round trip") {
 			res.Metrics = append(res.Metrics, report.Record{Kind: report.Metric, Source: "ratio",
 				Name: m.Name + ", vTPM over tpm-tis with swtpm", Value: m.Value / v, Unit: "x"})
 		}

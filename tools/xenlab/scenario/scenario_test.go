@@ -113,16 +113,17 @@ func TestTableAndRatios(t *testing.T) {
 	res := Result{Scenario: "bench", OK: false, Logs: "build/lab/bench",
 		Checks: []report.Record{{Name: "good", Source: "vtpm", OK: true}, {Name: "bad", Source: "vtpm"}},
 		Metrics: []report.Record{
-			{Name: "rtt", Source: "guest1", Value: 8, Unit: "ms"},
+			{Name: "X round trip", Source: "guest1", Value: 8, Unit: "ms"},
+			{Name: "load", Source: "guest1", Value: 1}, {Name: "load", Source: "swtpm", Value: 1},
 			{Name: "only here", Source: "guest1", Value: 1},
-			{Name: "rtt", Source: "swtpm", Value: 4, Unit: "ms"},
+			{Name: "X round trip", Source: "swtpm", Value: 4, Unit: "ms"},
 		}}
 	ratios(&res)
-	if len(res.Metrics) != 4 || res.Metrics[3].Value != 2 {
+	if len(res.Metrics) != 6 || res.Metrics[5].Value != 2 {
 		t.Errorf("ratios gave %+v", res.Metrics)
 	}
 	text := Table(res)
-	for _, want := range []string{"ok    good", "FAIL  bad", "FAILED, 1 of 2 checks", "rtt, vTPM over"} {
+	for _, want := range []string{"ok    good", "FAIL  bad", "FAILED, 1 of 2 checks", "X round trip, vTPM over"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
 		}
