@@ -13,7 +13,7 @@ VERSION ?= 0.0.0-dev
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help run test unit vet fuzz toolchain images smoke lab bench repro release install deps clean
+.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images smoke lab bench repro release install deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,7 @@ help: ## this list
 run: images ## boot Xen, the manager, a vTPM and a Debian guest, end to end
 	$(XENLAB) run firstlight
 
-test: deps vet unit fuzz images lab ## everything: vet, unit tests, fuzz smoke, metal build, Xen scenarios
+test: deps vet unit fuzz images vet-metal release-check lab ## everything: vet, unit tests, fuzz smoke, images, release, Xen scenarios
 
 deps: ## install the Debian packages that tests and lab use (says which)
 	$(XENLAB) deps
@@ -29,6 +29,9 @@ deps: ## install the Debian packages that tests and lab use (says which)
 vet: ## go vet and gofmt
 	$(GO) vet ./...
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofmt'd: $$out"; exit 1; }
+
+vet-metal: ## go vet of the packages that only a TamaGo toolchain builds
+	$(GO) run ./tools/tamago go vet -unsafeptr=false -tags linkcpuinit,tiny ./board/... ./boot/... ./drivers/... ./vtpm-stub ./vtpmmgr-stub
 
 unit: ## unit tests with the race detector, import rules included
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -52,6 +55,11 @@ bench: images ## benchmarks, as tables
 
 repro: ## build everything twice, differently, and compare
 	$(IMAGE) repro
+
+release-check: images ## a release with a throw-away key, installed below build/dest
+	rm -rf build/dest
+	$(IMAGE) release --version 0.0.0-check --skip-repro
+	$(IMAGE) install --destdir build/dest --prefix /usr/local
 
 release: ## build, compare, sign and verify a release folder (VERSION=)
 	$(IMAGE) release --version $(VERSION)
