@@ -5,6 +5,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -50,10 +51,16 @@ type App struct {
 	c    Config
 	back *tpmback.Backend
 	disk *blkfront.Disk
-	hw   *hwtpm.TPM
+	hw   hardware
 	mgr  *manager.Manager
 	gone []tpmback.Frontend
 	stop bool
+}
+
+// hardware is a TPM of either family.
+type hardware interface {
+	manager.Hardware
+	Close() error
 }
 
 // New attaches to the toolstack's devices first, so that domain creation does
@@ -76,6 +83,9 @@ func New(c Config) (*App, error) {
 		mc.HWErr = err
 	} else {
 		a.hw, mc.HW = hw, hw
+		if _, mc.TPM12 = hw.(*hwtpm.TPM12); mc.TPM12 {
+			mc.PCRs.Alg = proto.AlgSHA1
+		}
 	}
 	if disk, err := a.openDisk(); err != nil {
 		mc.DiskErr = err
@@ -109,13 +119,28 @@ func (a *App) sleep(d time.Duration) {
 	}
 }
 
-func (a *App) openTPM() (*hwtpm.TPM, error) {
+// openTPM opens a TPM 2.0, or else a TPM 1.2.
+func (a *App) openTPM() (hardware, error) {
 	t, err := a.c.OpenTPM(a.idle, a.sleep)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", hwtpm.ErrNoTPM, err)
 	}
-	return hwtpm.Open(t, hwtpm.Config{OwnerAuth: a.c.Options.OwnerAuth, Index: a.c.Options.NVIndex, Primary: a.c.Options.Primary,
-		Sleep: a.sleep, Rand: a.c.Rand, Logf: a.c.Logf})
+	c := hwtpm.Config{OwnerAuth: a.c.Options.OwnerAuth, Index: a.c.Options.NVIndex, Primary: a.c.Options.Primary,
+		Sleep: a.sleep, Rand: a.c.Rand, Logf: a.c.Logf}
+	tpm, err := hwtpm.Open(t, c)
+	if err == nil {
+		return tpm, nil
+	}
+	if !errors.Is(err, hwtpm.ErrWrongFamily) {
+		return nil, err
+	}
+	a.c.Logf("hardware TPM is a TPM 1.2: SHA-1 PCRs, no approved policies, no attestation")
+	c.OwnerAuth = a.c.Options.OwnerAuth12()
+	tpm12, err := hwtpm.Open12(t, c)
+	if err != nil {
+		return nil, err
+	}
+	return tpm12, nil
 }
 
 func (a *App) openDisk() (*blkfront.Disk, error) {

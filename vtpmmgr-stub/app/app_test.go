@@ -32,10 +32,12 @@ type host struct {
 	mgr  *xentest.Domain
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t *testing.T) *host { return newHostWith(t, true) }
+
+func newHostWith(t *testing.T, tpm2 bool) *host {
 	t.Helper()
 	h := xentest.New(t)
-	l := &host{t: t, h: h, ts: h.Toolstack(), disk: xentest.NewDisk(2 << 20), tpm: swtpmtest.Start(t, true), next: 1}
+	l := &host{t: t, h: h, ts: h.Toolstack(), disk: xentest.NewDisk(2 << 20), tpm: swtpmtest.Start(t, tpm2), next: 1}
 	t.Cleanup(func() {
 		for id := abi.DomID(1); id < l.next; id++ {
 			if d := h.Domain(id); d != nil {
@@ -208,6 +210,47 @@ func TestManagerOnXen(t *testing.T) {
 	})
 	if !l.logged(manager.ErrRollback.Error()) {
 		t.Errorf("the log does not name the rollback")
+	}
+}
+
+// The same on TPM 1.2 hardware.
+func TestManagerOnTPM12(t *testing.T) {
+	l := newHostWith(t, false)
+	l.bootWithTPM()
+	l.vtpm(drivertest.UUID1, func(_ *xentest.Domain, c *proto.Client) {
+		if err := c.SaveHashKey(rec(1)); err != nil {
+			t.Errorf("save: %v", err)
+		}
+		if h, err := c.Hello(); err != nil || h.Flags != proto.HelloTPM12 {
+			t.Errorf("hello: %+v %v", h, err)
+		}
+		if _, err := c.PCRRead(0); err != nil {
+			t.Errorf("PCR: %v", err)
+		}
+	})
+	older := l.disk.Snapshot()
+	l.vtpm(drivertest.UUID1, func(_ *xentest.Domain, c *proto.Client) {
+		if err := c.SaveHashKey(rec(2)); err != nil {
+			t.Errorf("save: %v", err)
+		}
+	})
+	l.reboot()
+	l.bootWithTPM()
+	l.vtpm(drivertest.UUID1, func(_ *xentest.Domain, c *proto.Client) {
+		if r, err := c.LoadHashKey(); err != nil || r != rec(2) {
+			t.Errorf("after the power cut: %v", err)
+		}
+	})
+	l.reboot()
+	l.disk = older
+	l.bootWithTPM()
+	l.vtpm(drivertest.UUID1, func(_ *xentest.Domain, c *proto.Client) {
+		if _, err := c.LoadHashKey(); !errors.Is(err, proto.Fail) {
+			t.Errorf("load from an older disk: %v, want FAIL", err)
+		}
+	})
+	if !l.logged(manager.ErrRollback.Error()) {
+		t.Error("the log does not name the rollback")
 	}
 }
 

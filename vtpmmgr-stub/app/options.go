@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -17,6 +18,7 @@ type Options struct {
 	TPMBase     uint64 // tpmiomem=: address of the TPM's registers
 	TPMLocality uint8  // tpmlocality=
 	OwnerAuth   []byte // owner_auth=: nil is well-known
+	OwnerText   bool   // owner_auth=text:, which a TPM 1.2 takes the SHA-1 of
 	NVIndex     uint32 // nvindex=
 	Primary     uint32 // srk_handle=: persistent storage key, 0 = derive one
 	PCRs        proto.PCRSelection
@@ -80,6 +82,7 @@ func (out *Options) set(key, v string) (err error) {
 		out.TPMLocality = uint8(number(8, 4))
 	case "owner_auth":
 		out.OwnerAuth, err = parseOwnerAuth(v)
+		out.OwnerText = strings.HasPrefix(v, "text:")
 	case "nvindex":
 		if out.NVIndex = uint32(number(32, 0x01BFFFFE)); err == nil && out.NVIndex < 0x01000000 {
 			err = fmt.Errorf("option nvindex=%s: not an NV index", v)
@@ -127,6 +130,15 @@ func parseOwnerAuth(v string) ([]byte, error) {
 		return b, nil
 	}
 	return nil, fmt.Errorf("option owner_auth: want well-known, text:... or hash:...")
+}
+
+// OwnerAuth12 is the owner's authorisation as a TPM 1.2 has it.
+func (o *Options) OwnerAuth12() []byte {
+	if !o.OwnerText {
+		return o.OwnerAuth
+	}
+	d := sha1.Sum(o.OwnerAuth)
+	return d[:]
 }
 
 // parsePCRs reads "0-7,10" or "sha384:0-7".

@@ -11,6 +11,7 @@ import (
 // the plain and holds no secret. What it says is checked by the TPM: altering it
 // can only make it fail.
 type Binding struct {
+	Kind     uint8              // KindTPM20 or KindTPM12
 	Identity Identity           // of the TPM that sealed it
 	PCRs     proto.PCRSelection // of a local policy
 	Values   [][]byte           // PCR values at sealing, to name what changed
@@ -21,15 +22,17 @@ type Binding struct {
 
 // Kinds of binding, by what sealed it.
 const (
+	KindTPM12 uint8 = 1 // Private is go-tpm's TPM_STORED_DATA, Public is empty
+	KindTPM20 uint8 = 2
+
 	bindingVersion = 1
-	kindTPM20      = 2
 )
 
 var errBinding = errors.New("sealed object: encoding malformed or of a newer version")
 
 // Append appends the encoding of b.
 func (b *Binding) Append(out []byte) []byte {
-	out = append(out, bindingVersion, kindTPM20)
+	out = append(out, bindingVersion, b.Kind)
 	out = proto.AppendSized(out, b.Identity.SRK)
 	out = proto.AppendSized(out, b.Identity.EK)
 	out = b.PCRs.Append(out)
@@ -48,10 +51,11 @@ func (b *Binding) Append(out []byte) []byte {
 // ParseBinding reads all of in.
 func ParseBinding(in []byte) (*Binding, error) {
 	r := proto.NewReader(in)
-	if r.U8() != bindingVersion || r.U8() != kindTPM20 {
+	version, kind := r.U8(), r.U8()
+	if version != bindingVersion || kind != KindTPM12 && kind != KindTPM20 {
 		return nil, errBinding
 	}
-	b := &Binding{Identity: Identity{SRK: bytes.Clone(r.Sized(68)), EK: bytes.Clone(r.Sized(68))}}
+	b := &Binding{Kind: kind, Identity: Identity{SRK: bytes.Clone(r.Sized(68)), EK: bytes.Clone(r.Sized(68))}}
 	b.PCRs = proto.ReadPCRSelection(r)
 	if r.Err() != nil {
 		return nil, errBinding

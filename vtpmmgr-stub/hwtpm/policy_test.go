@@ -164,7 +164,7 @@ func TestPolicyListRefusals(t *testing.T) {
 }
 
 func FuzzParseBinding(f *testing.F) {
-	b := &Binding{Identity: Identity{SRK: make([]byte, 34)}, PCRs: pcrs07, Values: make([][]byte, 8), Public: []byte{1}, Private: []byte{2}}
+	b := &Binding{Kind: KindTPM20, Identity: Identity{SRK: make([]byte, 34)}, PCRs: pcrs07, Values: make([][]byte, 8), Public: []byte{1}, Private: []byte{2}}
 	for i := range b.Values {
 		b.Values[i] = make([]byte, 32)
 	}

@@ -23,7 +23,7 @@ func (t *TPM) Seal(secret []byte, p Policy) (b *Binding, err error) {
 	if len(secret) > MaxSecret {
 		return nil, fmt.Errorf("internal error: secret of %d bytes", len(secret))
 	}
-	b = &Binding{PCRs: p.PCRs, Auth: p.Authority}
+	b = &Binding{Kind: KindTPM20, PCRs: p.PCRs, Auth: p.Authority}
 	digest, err := t.sealPolicy(b)
 	if err != nil {
 		return nil, err
@@ -92,6 +92,9 @@ func sealTemplate(policy [32]byte) tpm2.TPMTPublic {
 // ErrSealDamaged.
 func (t *TPM) Unseal(b *Binding) (secret []byte, err error) {
 	defer t.done(&err)
+	if b.Kind != KindTPM20 {
+		return nil, fmt.Errorf("%w (it was a TPM 1.2)", ErrReplaced)
+	}
 	now, err := t.Identity()
 	if err != nil {
 		return nil, err

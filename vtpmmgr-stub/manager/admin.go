@@ -182,7 +182,7 @@ func refuse(err error) answer {
 		{errTooMany, proto.Size}, {store.ErrTooBig, proto.Size},
 		{store.ErrFull, proto.NoSpace}, {store.ErrDamaged, proto.DamagedStore},
 		{errClosed, proto.Disabled}, {hwtpm.ErrPCRMismatch, proto.Disabled},
-		{hwtpm.ErrPCRBank, proto.Unavailable}, {hwtpm.ErrNoTPM, proto.Unavailable}, {hwtpm.ErrBusy, proto.Unavailable},
+		{hwtpm.ErrPCRBank, proto.Unavailable}, {hwtpm.ErrUnsupported, proto.Unavailable}, {errNoAttest, proto.Unavailable}, {hwtpm.ErrNoTPM, proto.Unavailable}, {hwtpm.ErrBusy, proto.Unavailable},
 	} {
 		if errors.Is(err, c.err) {
 			res = c.res

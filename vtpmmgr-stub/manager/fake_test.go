@@ -121,7 +121,7 @@ func (t *fakeTPM) SetAnchor(a hwtpm.Anchor) error {
 
 func (t *fakeTPM) Seal(secret []byte, p hwtpm.Policy) (*hwtpm.Binding, error) {
 	sum := sha256.Sum256(append(t.seed[:], t.pcr[:]...))
-	return &hwtpm.Binding{PCRs: proto.PCRSelection{Alg: proto.AlgSHA256}, Public: sum[:], Private: bytes.Clone(secret),
+	return &hwtpm.Binding{Kind: hwtpm.KindTPM20, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256}, Public: sum[:], Private: bytes.Clone(secret),
 		Identity: hwtpm.Identity{SRK: t.seed[:]}}, t.op("seal")
 }
 

@@ -162,6 +162,9 @@ func (m *Manager) hello() proto.Hello {
 	if m.c.RollbackOff {
 		h.Flags |= proto.HelloNoRollback
 	}
+	if m.c.TPM12 {
+		h.Flags |= proto.HelloTPM12
+	}
 	if m.store != nil {
 		h.Manager = m.store.ID()
 		if _, b, err := m.rootBinding(); err == nil && b.Auth != nil {

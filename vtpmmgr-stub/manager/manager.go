@@ -47,6 +47,7 @@ type Config struct {
 	HWErr   error
 
 	PCRs        proto.PCRSelection // of the local policy
+	TPM12       bool               // HW is a TPM 1.2
 	RollbackOff bool               // do not tie the store to the hardware counter
 	Forget      proto.UUID         // make a new store although the hardware remembers this one
 	Rand        io.Reader

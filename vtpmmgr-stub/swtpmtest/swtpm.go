@@ -48,8 +48,24 @@ func Start(t testing.TB, tpm2 bool) *TPM {
 		s.Stop()
 		_ = os.RemoveAll(dir)
 	})
+	s.manufacture()
 	s.Run()
 	return s
+}
+
+// manufacture gives a TPM 1.2 its endorsement key and enables it. A TPM 2.0
+// needs neither.
+func (s *TPM) manufacture() {
+	s.t.Helper()
+	if s.tpm2 {
+		return
+	}
+	if _, err := exec.LookPath("swtpm_setup"); err != nil {
+		s.t.Skip("swtpm_setup is not installed: no TPM 1.2 to test against")
+	}
+	if out, err := exec.Command("swtpm_setup", "--tpm-state", s.dir, "--createek").CombinedOutput(); err != nil {
+		s.t.Fatalf("swtpm_setup: %v\n%s", err, out)
+	}
 }
 
 // Run starts the process over the state that is there.
@@ -101,6 +117,7 @@ func (s *TPM) Erase() {
 	for _, e := range entries {
 		_ = os.Remove(filepath.Join(s.dir, e.Name()))
 	}
+	s.manufacture()
 	s.Run()
 }
 
