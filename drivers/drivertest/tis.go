@@ -29,6 +29,8 @@ type TIS struct {
 	Overrun     int                  // so many times dataAvail stays 1 after the response
 	BusyUntil   int64                // until then locality 4 owns the TPM; then it lets go
 	SeizeAfter  int                  // after so many FIFO accesses another locality takes over
+	Hidden      [5]bool              // localities whose registers read as ones
+	NoSeize     bool                 // Seize is ignored
 	OnGo        func(locality uint8) // called at tpmGo
 
 	owner    int // locality + 1; 0: nobody
@@ -43,6 +45,15 @@ type TIS struct {
 	accesses int
 	Aborts   int // commands ended by commandReady
 	Cancels  int // commandCancel writes that met a running command
+}
+
+// LeaveActive makes locality the active one, as firmware or a domain that was
+// destroyed leaves it: waiting for a command if ready, idle if not.
+func (m *TIS) LeaveActive(locality int, ready bool) { m.owner, m.ready = locality+1, ready }
+
+// hidden reports whether the register at off is not there.
+func (m *TIS) hidden(off uint32) bool {
+	return m.Floating || off>>12 < uint32(len(m.Hidden)) && m.Hidden[off>>12]
 }
 
 // busyOwner marks a TPM in somebody else's hands.
@@ -68,7 +79,7 @@ func (m *TIS) tick() int {
 // Read8 implements tis.Regs.
 func (m *TIS) Read8(off uint32) uint8 {
 	m.tick()
-	if m.Floating {
+	if m.hidden(off) {
 		return 0xFF
 	}
 	loc := off >> 12
@@ -155,7 +166,7 @@ func (m *TIS) fifo() {
 func (m *TIS) Write8(off uint32, v uint8) {
 	m.tick()
 	loc := int(off >> 12)
-	if m.Floating {
+	if m.hidden(off) {
 		return
 	}
 	switch off & 0xFFF {
@@ -177,14 +188,22 @@ func (m *TIS) Write8(off uint32, v uint8) {
 func (m *TIS) writeAccess(loc int, v uint8) {
 	switch {
 	case v&0x20 != 0 && m.owner == loc+1:
-		m.owner, m.ready, m.in, m.out = 0, false, nil, nil
+		m.become(m.wanted)
 	case v&0x20 != 0 && m.wanted == loc+1:
 		m.wanted = 0
 	case v&0x02 != 0 && m.owner == 0:
 		m.owner = loc + 1
+	case v&0x08 != 0 && loc+1 > m.owner && !m.NoSeize:
+		m.become(loc + 1)
 	case v&0x02 != 0:
 		m.wanted = loc + 1
 	}
+}
+
+// become makes another locality the active one; what the old one was at is lost.
+func (m *TIS) become(owner int) {
+	m.owner, m.wanted = owner, 0
+	m.running, m.ready, m.in, m.out = false, false, nil, nil
 }
 
 func (m *TIS) writeStatus(loc int, v uint32) {
@@ -217,7 +236,7 @@ func (m *TIS) writeStatus(loc int, v uint32) {
 // Read32 implements tis.Regs.
 func (m *TIS) Read32(off uint32) uint32 {
 	m.tick()
-	if m.Floating {
+	if m.hidden(off) {
 		return math.MaxUint32
 	}
 	switch off & 0xFFF {
@@ -237,7 +256,7 @@ func (m *TIS) Read32(off uint32) uint32 {
 // Write32 implements tis.Regs.
 func (m *TIS) Write32(off uint32, v uint32) {
 	m.tick()
-	if loc := int(off >> 12); off&0xFFF == 0x018 && !m.Floating && m.owner == loc+1 {
+	if loc := int(off >> 12); off&0xFFF == 0x018 && !m.hidden(off) && m.owner == loc+1 {
 		m.writeStatus(loc, v)
 	}
 }

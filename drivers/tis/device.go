@@ -12,6 +12,7 @@ import (
 var (
 	ErrNoTPM        = errors.New("tis: no TPM at the register window (it reads as ones or zeros); is iomem= set?")
 	ErrCRB          = errors.New("tis: the TPM is set to the CRB interface, which this driver does not speak")
+	ErrNoLocality   = errors.New("tis: the TPM is there, but not at this locality (iomem= leaves its page out, or the chipset keeps it to itself)")
 	ErrLocalityBusy = errors.New("tis: another locality keeps the TPM; who else drives it?")
 	ErrSeized       = errors.New("tis: another locality took the TPM during a command")
 	ErrTimeout      = errors.New("tis: the TPM did not get ready in time")
@@ -57,7 +58,8 @@ type Device struct {
 }
 
 // New looks for a TPM and checks that it has a FIFO interface. It sends no
-// command: whoever comes before us may have started the TPM already.
+// command: whoever comes before us may have started the TPM already. It takes
+// the TPM over from a locality that was left active (see takeOver).
 func New(regs Regs, cfg Config) (*Device, error) {
 	if cfg.Locality > maxLocality || cfg.Now == nil || cfg.Sleep == nil {
 		return nil, fmt.Errorf("tis: bad Config: locality %d, Now and Sleep set: %t", cfg.Locality, cfg.Now != nil && cfg.Sleep != nil)
@@ -83,13 +85,17 @@ func New(regs Regs, cfg Config) (*Device, error) {
 func (d *Device) probe() error {
 	d.didVid = d.regs.Read32(d.base + regDidVid)
 	if d.didVid == floating32 || d.didVid == 0 || d.access() == floating8 {
-		return fmt.Errorf("%w: DID_VID %#08x, locality %d", ErrNoTPM, d.didVid, d.cfg.Locality)
+		err := ErrNoTPM
+		if _, ok := d.neighbour(func(uint8) bool { return true }); ok {
+			err = ErrNoLocality
+		}
+		return fmt.Errorf("%w: DID_VID %#08x, locality %d", err, d.didVid, d.cfg.Locality)
 	}
 	// TIS 1.3 TPMs have no such register or say 0xF, older ones read as ones.
 	if d.regs.Read32(d.base+regIntfID)&intfTypeMask == intfCRB {
 		return ErrCRB
 	}
-	if err := d.request(); err != nil {
+	if err := d.takeOver(); err != nil {
 		return err
 	}
 	sts := d.status()
@@ -154,32 +160,3 @@ func (d *Device) lost() error {
 	}
 	return ErrSeized
 }
-
-// request makes our locality the active one. It waits for its turn and never
-// seizes: whoever is active may be in the middle of a command.
-func (d *Device) request() error {
-	valid := d.poll(d.cfg.Timeouts.A, false, func() bool { return d.access()&accessValid != 0 })
-	a := d.access()
-	switch {
-	case a == floating8:
-		return ErrNoTPM
-	case !valid:
-		return fmt.Errorf("%w: TPM_ACCESS %#02x is not valid", ErrTimeout, a)
-	case a&accessActive != 0:
-		return nil
-	}
-	d.regs.Write8(d.base+regAccess, accessRequestUse)
-	const active = accessValid | accessActive
-	if !d.poll(d.cfg.LocalityWait, true, func() bool { return d.access()&active == active }) {
-		a = d.access()
-		d.release() // withdraws the request
-		return fmt.Errorf("%w: TPM_ACCESS %#02x at locality %d", ErrLocalityBusy, a, d.cfg.Locality)
-	}
-	if d.access() == floating8 {
-		return ErrNoTPM
-	}
-	return nil
-}
-
-// release gives the locality up, or withdraws a request for it.
-func (d *Device) release() { d.regs.Write8(d.base+regAccess, accessActive) }

@@ -39,6 +39,7 @@ const (
 const (
 	accessValid      = 0x80 // tpmRegValidSts
 	accessActive     = 0x20 // activeLocality; writing it gives the locality up
+	accessSeize      = 0x08 // Seize: take the TPM from a lower locality
 	accessRequestUse = 0x02 // requestUse
 )
 
