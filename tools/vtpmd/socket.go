@@ -99,7 +99,7 @@ func start(o *options.Options) (*daemon, error) {
 		return nil, errors.Join(err, d.storage.Close())
 	}
 	if o.NotNeedInit {
-		if err := d.machine.PowerOn(false); err != nil {
+		if err := d.machine.PowerOn(); err != nil {
 			return nil, errors.Join(err, d.storage.Close())
 		}
 	}

@@ -139,7 +139,7 @@ func TestToolsHash(t *testing.T) {
 	for name, h := range hashes {
 		for _, msg := range []string{"abc", long} {
 			x.write("msg", msg)
-			x.do("tpm2_hash -C o -g "+name+" -o out -t ticket msg")
+			x.do("tpm2_hash -C o -g " + name + " -o out -t ticket msg")
 			if x.read("out") != sum(h, msg) {
 				t.Errorf("%s of %d octets is wrong", name, len(msg))
 			}

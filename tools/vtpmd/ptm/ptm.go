@@ -62,7 +62,7 @@ const (
 	CapLockStorage         = 1 << 16
 )
 
-// InitDeleteVolatile is the flag of Init that drops saved volatile state.
+// InitDeleteVolatile is the flag of Init that deletes saved volatile state after it was read.
 const InitDeleteVolatile = 1
 
 // Blob types of GetStateBlob and SetStateBlob.

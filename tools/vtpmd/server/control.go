@@ -66,7 +66,7 @@ func (c *Control) handle(q ptm.Request, in *fdReader) []byte {
 	case ptm.GetCapability:
 		return ptm.Capabilities(ptm.CapLockStorage<<1 - 1)
 	case ptm.Init:
-		return c.result("init", m.PowerOn(q.Flags&ptm.InitDeleteVolatile != 0))
+		return c.result("init", m.PowerOn())
 	case ptm.Shutdown, ptm.Stop:
 		m.PowerOff()
 		return ptm.Result(ptm.Success)

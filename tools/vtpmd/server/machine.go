@@ -83,8 +83,9 @@ func New(cfg Config) *Machine {
 }
 
 // PowerOn is _TPM_Init: it (re)starts the TPM from its saved state. Saved volatile state
-// is used once and deleted.
-func (m *Machine) PowerOn(deleteVolatile bool) error {
+// is used once and deleted, whether the client says so or not
+// (InitDeleteVolatile): a second use would set the PCRs back.
+func (m *Machine) PowerOn() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.engine, m.locality = nil, 0
@@ -99,11 +100,9 @@ func (m *Machine) PowerOn(deleteVolatile bool) error {
 	if err != nil {
 		return err
 	}
-	var volatile []byte
-	if !deleteVolatile {
-		if volatile, err = m.load(statefile.Volatile); err != nil {
-			return err
-		}
+	volatile, err := m.load(statefile.Volatile)
+	if err != nil {
+		return err
 	}
 	e, err := m.cfg.Power(permanent, volatile, m.persist, m.cancelled.Load)
 	if err != nil {

@@ -134,7 +134,7 @@ func TestControlSequence(t *testing.T) {
 func TestStateSurvives(t *testing.T) {
 	r := newRig(t, nil)
 	change := []byte{0x80, 1, 0, 0, 0, 10, 0, 0, 9, 0x99}
-	if err := r.PowerOn(false); err != nil {
+	if err := r.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
 	r.Execute(change, nil)
@@ -143,13 +143,13 @@ func TestStateSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.PowerOff()
-	if err := r.PowerOn(false); err != nil {
+	if err := r.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.last.permanent) != 2 || string(r.last.resumed) != "volatile" {
 		t.Errorf("permanent %x, volatile %q", r.last.permanent, r.last.resumed)
 	}
-	if err := r.PowerOn(false); err != nil || r.last.resumed != nil {
+	if err := r.PowerOn(); err != nil || r.last.resumed != nil {
 		t.Errorf("volatile state used twice: %q, %v", r.last.resumed, err)
 	}
 }
@@ -157,7 +157,7 @@ func TestStateSurvives(t *testing.T) {
 func TestMigration(t *testing.T) {
 	key, _ := statefile.NewKey([]byte("migration"))
 	from := newRig(t, func(c *Config) { c.MigrationKey = key })
-	if err := from.PowerOn(false); err != nil {
+	if err := from.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
 	from.Execute([]byte{0x80, 1, 0, 0, 0, 10, 0, 0, 9, 0x99}, nil)
@@ -169,7 +169,7 @@ func TestMigration(t *testing.T) {
 	if err := to.SetBlob(ptm.BlobPermanent, blob); err != nil {
 		t.Fatal(err)
 	}
-	if err := to.PowerOn(false); err != nil || len(to.last.permanent) != 1 {
+	if err := to.PowerOn(); err != nil || len(to.last.permanent) != 1 {
 		t.Errorf("%x, %v", to.last.permanent, err)
 	}
 	if err := to.SetBlob(ptm.BlobPermanent, blob); err == nil {
@@ -187,7 +187,7 @@ func TestMigration(t *testing.T) {
 
 func TestSetDataFD(t *testing.T) {
 	r := newRig(t, nil)
-	if err := r.PowerOn(false); err != nil {
+	if err := r.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "ctrl")
@@ -241,7 +241,7 @@ func TestSetDataFD(t *testing.T) {
 
 func TestDataFrames(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.AllowSetLocality = true })
-	if err := r.PowerOn(false); err != nil {
+	if err := r.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -64,8 +64,12 @@ func (m *Machine) GetBlob(blobType uint32, decrypted bool) (blob []byte, flags u
 var errBlobType = errors.New("unknown state blob type")
 
 func (m *Machine) blobPayload(kind statefile.Kind) ([]byte, error) {
-	if m.engine != nil && kind == statefile.Permanent {
-		return m.engine.Permanent()
+	if m.engine != nil {
+		// The state of now: QEMU migrates without storing it first.
+		if kind == statefile.Permanent {
+			return m.engine.Permanent()
+		}
+		return m.engine.Volatile()
 	}
 	p, err := m.cfg.Storage.Load(kind)
 	if errors.Is(err, fs.ErrNotExist) {
