@@ -13,10 +13,10 @@ VERSION ?= 0.0.0-dev
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images smoke lab bench repro release install deps clean
+.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab bench bench-engine bench-manager repro release install deps clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: images ## boot Xen, the manager, a vTPM and a Debian guest, end to end
 	$(XENLAB) run firstlight
@@ -50,8 +50,14 @@ lab: images ## the Xen scenarios
 	$(XENLAB) run lifecycle
 	$(XENLAB) run firstlight
 
-bench: images ## benchmarks, as tables
+bench: images bench-engine bench-manager ## benchmarks, as tables
 	$(XENLAB) run bench
+
+bench-engine: ## the TPM engine in process, without a socket
+	$(GO) test -run '^$$' -bench 'GetRandom|PCRRead|PCRExtend' -benchmem ./vtpm-stub/tpm2
+
+bench-manager: ## the manager's store and rollback counter, with swtpm as hardware
+	$(GO) test -run '^$$' -bench 'Save|Start100k|Increment' ./vtpmmgr-stub/manager ./vtpmmgr-stub/hwtpm
 
 repro: ## build everything twice, differently, and compare
 	$(IMAGE) repro
