@@ -45,12 +45,17 @@ func cmdCreatePrimary(t *TPM, c *call) RC {
 	return TPM_RC_SUCCESS
 }
 
-// checkNew checks the first two parameters of a create command; parent is nil
-// for a primary object.
+// checkNew checks the first two parameters of a command that creates and loads
+// an object; parent is nil for a primary object.
 func (t *TPM) checkNew(pub *TPMT_PUBLIC, sens *TPMS_SENSITIVE_CREATE, parent *object) RC {
 	if !t.freeObjectSlot() {
 		return TPM_RC_OBJECT_MEMORY
 	}
+	return checkTemplate(pub, sens, parent)
+}
+
+// checkTemplate is checkNew without the need for an object slot.
+func checkTemplate(pub *TPMT_PUBLIC, sens *TPMS_SENSITIVE_CREATE, parent *object) RC {
 	if rc := checkPublic(pub, parent, false); rc != TPM_RC_SUCCESS {
 		return rc.Param(2)
 	}

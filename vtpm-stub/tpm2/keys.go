@@ -26,6 +26,32 @@ func checkPublic(p *TPMT_PUBLIC, parent *object, external bool) RC {
 			return rc
 		}
 	}
+	if rc := checkUse(p); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	if rc := checkSchemes(p); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	if parent != nil && parent.pub.isStorage() && p.isStorage() && p.Attributes.has(objFixedParent) {
+		return checkSameProtection(p, &parent.pub)
+	}
+	return TPM_RC_SUCCESS
+}
+
+// checkSameProtection: a storage key that cannot leave its parent protects its
+// children as the parent does (TPM20-P3 section 12.1.1).
+func checkSameProtection(p, parent *TPMT_PUBLIC) RC {
+	switch {
+	case p.NameAlg != parent.NameAlg:
+		return TPM_RC_HASH
+	case p.Sym != parent.Sym:
+		return TPM_RC_SYMMETRIC
+	}
+	return TPM_RC_SUCCESS
+}
+
+// checkUse checks the attributes that say what a key is for.
+func checkUse(p *TPMT_PUBLIC) RC {
 	a := p.Attributes
 	switch {
 	case a&(objFirmwareLimited|objSVNLimited) != 0:
@@ -39,7 +65,7 @@ func checkPublic(p *TPMT_PUBLIC, parent *object, external bool) RC {
 	case p.Type == TPM_ALG_SYMCIPHER && a.has(objRestricted|objSign):
 		return TPM_RC_ATTRIBUTES
 	}
-	return checkSchemes(p)
+	return TPM_RC_SUCCESS
 }
 
 // checkParentAttributes is TPM20-P1 table "Allowed Hierarchy Settings". A
@@ -170,6 +196,9 @@ func (t *TPM) generateSensitive(p *TPMT_PUBLIC, in *TPMS_SENSITIVE_CREATE, src i
 			}
 			s.Sensitive = make([]byte, n)
 			_, err = io.ReadFull(src, s.Sensitive)
+			for err == nil && p.Type == TPM_ALG_SYMCIPHER && tpmcrypto.WeakKey(p.Sym.Algorithm, s.Sensitive) {
+				_, err = io.ReadFull(src, s.Sensitive)
+			}
 		}
 	}
 	if err != nil {

@@ -90,8 +90,11 @@ func (p *protection) unwrap(t *TPM, name []byte, withIV bool, blob []byte) ([]by
 	return plain, TPM_RC_SUCCESS
 }
 
-// mustCFB runs a cipher in CFB mode, in place. iv is changed.
-func mustCFB(f func(cipher.Block, tpmcrypto.Alg, []byte, []byte) error, b cipher.Block, iv, data []byte) {
+// cipherFunc is tpmcrypto.Encrypt or Decrypt.
+type cipherFunc func(b cipher.Block, mode tpmcrypto.Alg, iv, data []byte) error
+
+// mustCFB runs a cipher in CFB mode, in place; iv is left alone.
+func mustCFB(f cipherFunc, b cipher.Block, iv, data []byte) {
 	v := append([]byte(nil), iv...)
 	if err := f(b, TPM_ALG_CFB, v, data); err != nil {
 		panic("internal error: tpm2: CFB: " + err.Error())

@@ -179,8 +179,10 @@ func wipeSession(s *session) {
 	clear(s.bindAuth.b[:])
 }
 
-// contextGapReached reports whether saving another session would make the
-// oldest saved one's contextID unrepresentable (TPM_RC_CONTEXT_GAP).
+// contextGapReached reports whether the context counter is so far ahead of the
+// oldest saved session that no session may be started and only the oldest one
+// loaded (TPM20-P1 section 30.5, TPM_RC_CONTEXT_GAP). The sessions in memory can
+// still be saved within contextGapMax.
 func (t *TPM) contextGapReached() bool {
 	oldest := t.sr.contextCounter
 	for i := range t.ram.sessions {
@@ -188,5 +190,5 @@ func (t *TPM) contextGapReached() bool {
 			oldest = id
 		}
 	}
-	return t.sr.contextCounter-oldest >= contextGapMax
+	return t.sr.contextCounter-oldest >= contextGapMax-maxLoadedSessions
 }
