@@ -88,6 +88,7 @@ type Manager struct {
 
 	secret  rootSecret
 	nv      uint64 // the hardware counter's value
+	owed    bool   // the disk's counter is nv+1, and the increment is still to be made
 	open    map[proto.UUID]ClientID
 	groups  map[proto.UUID]*group
 	events  eventLog
@@ -137,6 +138,9 @@ func (m *Manager) Disconnected(c ClientID) {
 
 // commit makes the staged changes durable and moves the hardware counter.
 func (m *Manager) commit() error {
+	if err := m.settleOwed(); err != nil {
+		return err
+	}
 	if err := m.events.stage(m.store); err != nil {
 		m.logf("event log: %v", err)
 	}
@@ -151,11 +155,28 @@ func (m *Manager) commit() error {
 	if m.c.RollbackOff {
 		return nil
 	}
-	if err := m.increment(next); err != nil {
+	m.owed = true
+	return m.settleOwed()
+}
+
+// settleOwed makes the increment that the last commit still owes. Until it is
+// made nothing of that commit is acknowledged and no other is begun: two disks
+// with the same counter could not be told apart.
+func (m *Manager) settleOwed() error {
+	if !m.owed {
+		return nil
+	}
+	if err := m.increment(m.nv + 1); err != nil {
 		return err
 	}
-	m.nv = next
+	m.nv, m.owed = m.nv+1, false
 	return nil
+}
+
+// passing reports whether an error of the hardware TPM may pass: somebody else
+// holds it, or its driver gave up waiting. The store is not in doubt.
+func (m *Manager) passing(err error) bool {
+	return m.owed && (errors.Is(err, hwtpm.ErrBusy) || errors.Is(err, hwtpm.ErrNoTPM) || errors.Is(err, hwtpm.ErrNoSpace))
 }
 
 // increment brings the hardware counter to want, its value plus one. An answer

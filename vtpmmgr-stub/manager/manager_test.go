@@ -335,6 +335,44 @@ func TestLostIncrementAnswer(t *testing.T) {
 	}
 }
 
+// A hardware TPM that is busy for a while costs refused saves, not the manager.
+func TestBusyTPMPasses(t *testing.T) {
+	d, hw := newDisk(diskSize), newTPM()
+	m := start(t, config(t, d, hw))
+	if err := vtpmClient(m, 1).SaveHashKey(record(1)); err != nil {
+		t.Fatal(err)
+	}
+	before := hw.counter
+	hw.fail = func(op string) error {
+		if op == "increment" || op == "counter" {
+			return hwtpm.ErrBusy
+		}
+		return nil
+	}
+	for range 3 {
+		if err := vtpmClient(m, 1).SaveHashKey(record(2)); !errors.Is(err, proto.Fail) {
+			t.Errorf("save while the TPM is busy: %v", err)
+		}
+	}
+	if m.store.Counter() != before+1 {
+		t.Errorf("the disk ran ahead of the counter: %d, hardware %d", m.store.Counter(), hw.counter)
+	}
+	cut := hw.restart()
+	if r, err := vtpmClient(start(t, quiet(diskOf(d.durable), cut)), 1).LoadHashKey(); err != nil || r != record(1) && r != record(2) {
+		t.Errorf("power cut meanwhile: %v", err)
+	}
+	hw.fail = nil
+	if err := vtpmClient(m, 1).SaveHashKey(record(3)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if hw.counter != m.store.Counter() || m.Degraded() != nil {
+		t.Errorf("hardware %d, disk %d, degraded: %v", hw.counter, m.store.Counter(), m.Degraded())
+	}
+	if r, err := vtpmClient(start(t, quiet(diskOf(d.durable), hw.restart())), 1).LoadHashKey(); err != nil || r != record(3) {
+		t.Errorf("after a restart: %v", err)
+	}
+}
+
 func TestDiskFull(t *testing.T) {
 	d := newDisk(diskSize)
 	m := start(t, config(t, d, newTPM()))
