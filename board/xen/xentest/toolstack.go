@@ -137,8 +137,9 @@ func (ts *Toolstack) AddDisk(frontend abi.DomID, id int, disk *Disk, cfg DiskCon
 // await looks at a condition as libxl does: a moment after each change.
 func (ts *Toolstack) await(limit time.Duration, cond func(View) bool) bool {
 	end := ts.h.Now() + int64(limit)
+	var gen uint64 // of the store that look has seen
 	look := func() (ok bool) {
-		ts.h.Locked(func() { ok = cond(View{ts.h}) })
+		ts.h.Locked(func() { gen, ok = ts.h.store.gen, cond(View{ts.h}) })
 		return ok
 	}
 	if ts.Idle != nil {
@@ -164,8 +165,6 @@ func (ts *Toolstack) await(limit time.Duration, cond func(View) bool) bool {
 		if left <= 0 {
 			return false
 		}
-		var gen uint64
-		ts.h.Locked(func() { gen = ts.h.store.gen })
 		ts.h.WaitUntil(time.Duration(left), func(v View) bool { return v.h.store.gen != gen })
 		ts.h.Sleep(ts.Latency)
 	}
