@@ -164,6 +164,12 @@ func (a *App) idle() {
 		return
 	}
 	a.back.Poll()
+	if a.mgr != nil {
+		a.mgr.Poll()
+	}
+	if a.disk != nil {
+		a.disk.Poll()
+	}
 }
 
 // breathEvery is how long a command may compute before handshakes are looked
@@ -184,12 +190,6 @@ func (a *App) breathe() {
 // command.
 func (a *App) serve() bool {
 	a.idle()
-	if a.mgr != nil {
-		a.mgr.Poll()
-	}
-	if a.disk != nil {
-		a.disk.Poll()
-	}
 	req := a.back.Next()
 	if req == nil {
 		return false
