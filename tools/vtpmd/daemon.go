@@ -41,7 +41,8 @@ func daemonize(args []string) error {
 	}
 	attr := &syscall.ProcAttr{
 		Env:   append(os.Environ(), readyEnv+"="+strconv.Itoa(ready)),
-		Files: []uintptr{null.Fd(), null.Fd(), os.Stderr.Fd()},
+		// Whoever started us may wait for the end of our standard error.
+		Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
 	_, err = syscall.ForkExec(self, append([]string{self}, args...), attr)
