@@ -38,6 +38,8 @@ func proxyMain(args []string, stdout io.Writer) error {
 	if o.Startup == "" {
 		o.Startup = "clear"
 	}
+	sig := make(chan os.Signal, 1)
+	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	dev, d, err := startProxy(o)
 	reportReady(err)
 	if err != nil {
@@ -47,7 +49,7 @@ func proxyMain(args []string, stdout io.Writer) error {
 	if err := json.NewEncoder(stdout).Encode(line); err != nil {
 		return errors.Join(err, dev.File.Close())
 	}
-	return serveProxy(dev, d)
+	return serveProxy(dev, d, sig)
 }
 
 func startProxy(o *options.Options) (*vtpmx.Device, *daemon, error) {
@@ -69,9 +71,7 @@ func startProxy(o *options.Options) (*vtpmx.Device, *daemon, error) {
 	return dev, d, nil
 }
 
-func serveProxy(dev *vtpmx.Device, d *daemon) error {
-	sig := make(chan os.Signal, 1)
-	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT)
+func serveProxy(dev *vtpmx.Device, d *daemon, sig <-chan os.Signal) error {
 	done := make(chan error, 1)
 	go func() { done <- server.ServeData(d.machine, dev.File, false) }()
 	var err error

@@ -57,6 +57,9 @@ func socketMain(args []string, stdout io.Writer) error {
 	case o.Daemon && !isDaemonChild():
 		return daemonize(append([]string{"socket"}, args...))
 	}
+	// From here on a signal finds us ready to clean up.
+	sig := make(chan os.Signal, 1)
+	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	d, err := start(o)
 	if err == nil {
 		err = d.listenAll()
@@ -65,7 +68,7 @@ func socketMain(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return d.wait()
+	return d.wait(sig)
 }
 
 // errNo12 is honest: there is no TPM 1.2 engine behind vtpmd yet.
@@ -74,6 +77,10 @@ var errNo12 = fmt.Errorf("%w: this vtpmd serves TPM 2.0 only; say --tpm2", optio
 // start opens state and makes the machine; the TPM gets power where the flags
 // say so.
 func start(o *options.Options) (*daemon, error) {
+	// Before any file is touched, so that all of them are the user's.
+	if err := runAs(o.RunAs); err != nil {
+		return nil, err
+	}
 	logf, err := openLog(o.Log)
 	if err != nil {
 		return nil, err
@@ -95,7 +102,7 @@ func start(o *options.Options) (*daemon, error) {
 		RejectLocality4: o.RejectLocality4, AllowSetLocality: o.AllowSetLocality, TPM2: true, Startup: startupCommand(o.Startup), Logf: logf,
 	})
 	d.control = &server.Control{Machine: d.machine, Shutdown: d.shutdown, Attach: d.attach, Info: info}
-	if err := errors.Join(writePID(o), runAs(o.RunAs)); err != nil {
+	if err := writePID(o); err != nil {
 		return nil, errors.Join(err, d.storage.Close())
 	}
 	if o.NotNeedInit {
@@ -242,9 +249,7 @@ func (d *daemon) attach(conn net.Conn) {
 func (d *daemon) shutdown() { d.once.Do(func() { close(d.stop) }) }
 
 // wait serves until a signal or a shutdown request, then lets go of everything.
-func (d *daemon) wait() error {
-	sig := make(chan os.Signal, 1)
-	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+func (d *daemon) wait(sig <-chan os.Signal) error {
 	select {
 	case <-sig:
 	case <-d.stop:

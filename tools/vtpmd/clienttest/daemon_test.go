@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -183,6 +184,51 @@ func TestDaemonPidAndSignals(t *testing.T) {
 	// A daemon that can't serve says so and fails in the foreground.
 	if out := refused(t, "/nonexistent/folder", "--daemon"); !strings.Contains(out, "/nonexistent/folder") {
 		t.Errorf("message: %s", out)
+	}
+}
+
+// With --runas everything belongs to the user, the process included.
+func TestRunAs(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can change the user")
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	uid, err := strconv.Atoi(nobody.Uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "runas") // t.TempDir is below a folder of root's
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a test folder
+	if err := os.Chown(dir, uid, -1); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	p, err := tpmproc.Start(nil, vtpmd, "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", "type=unixio,path="+data,
+		"--runas", "nobody", "--flags", "not-need-init,startup-clear", "--log", "file="+filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	waitFor(t, p, data)
+	d := &unixDaemon{client: client{t: t, dir: dir}, Process: p, data: data}
+	d.tpm(define(0x01500001))
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if st, err := f.Info(); err != nil || int(st.Sys().(*syscall.Stat_t).Uid) != uid {
+			t.Errorf("%s: %v, want an owner of %d", f.Name(), st, uid)
+		}
+	}
+	if st, err := os.Stat(fmt.Sprintf("/proc/%d", p.PID())); err != nil || int(st.Sys().(*syscall.Stat_t).Uid) != uid {
+		t.Errorf("the process: %v, %v", st, err)
 	}
 }
 
