@@ -1,7 +1,8 @@
 // Package xlconf writes the xl configurations of the manager, of vTPMs and
 // of their guests from the templates in xl-configs. Every value is checked
 // before it is put between quotes, so that a name or an option can never
-// become configuration of its own.
+// become configuration of its own. It also reads configurations, for those
+// who have to know what xl will boot.
 package xlconf
 
 import (

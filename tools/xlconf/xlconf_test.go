@@ -20,12 +20,12 @@ const (
 type configurer interface{ Config() (string, error) }
 
 func manager() Manager {
-	return Manager{Common: Common{Name: "vtpmmgr", Disk: state + "vtpmmgr.img"}, Image: lib + "vtpmmgr-stub.elf"}
+	return Manager{Common: Common{Name: "vtpmmgr", Disk: state + "vtpmmgr.img"}, Image: lib + "vtpmmgr-stub"}
 }
 
 func vtpm() VTPM {
 	return VTPM{Common: Common{Name: "vtpm-guest1", Disk: state + "vtpm-guest1.img"},
-		Image: lib + "vtpm-stub.elf", Manager: "vtpmmgr", UUID: vtpmUUID}
+		Image: lib + "vtpm-stub", Manager: "vtpmmgr", UUID: vtpmUUID}
 }
 
 func guest() Guest {
