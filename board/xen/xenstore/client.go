@@ -30,6 +30,8 @@ type Transport interface {
 	// Rearm makes the next wait for any event return at once, because there is
 	// work left that has arrived already.
 	Rearm()
+	// Nudge tells the server again to look, in case it missed that.
+	Nudge() error
 	// Now is monotonic nanoseconds.
 	Now() int64
 }
@@ -50,6 +52,11 @@ type Config struct {
 // DefaultTimeout is ample: xenstored answers in well under a second even on a
 // loaded host, and libxl itself gives a device 10 s.
 const DefaultTimeout = 10 * time.Second
+
+// nudgeAfter is how long an answer may take before the server is told again
+// to look at its ring, and before we look at ours without an event: one event
+// that is lost on either way costs this long, not the request.
+const nudgeAfter = int64(time.Second)
 
 // maxBacklog bounds what is kept for a server that does not read.
 const maxBacklog = 64 << 10
@@ -132,7 +139,8 @@ func (c *Client) request(op, path string, typ, tx uint32, payload []byte) ([]byt
 
 // await moves bytes until the answer is there or time is up.
 func (c *Client) await(answer *call) error {
-	deadline := c.cfg.Transport.Now() + int64(c.cfg.Timeout)
+	now := c.cfg.Transport.Now()
+	deadline, nudge := now+int64(c.cfg.Timeout), now+nudgeAfter
 	for {
 		if err := c.pump(); err != nil {
 			return err
@@ -140,14 +148,21 @@ func (c *Client) await(answer *call) error {
 		if answer.done {
 			return nil
 		}
-		if c.cfg.Transport.Now() >= deadline {
+		now = c.cfg.Transport.Now()
+		if now >= deadline {
 			return ErrTimeout
+		}
+		if now >= nudge {
+			nudge = now + nudgeAfter
+			if err := c.cfg.Transport.Nudge(); err != nil {
+				return c.fail(err)
+			}
 		}
 		idle := c.idle()
 		if answer.done {
 			return nil
 		}
-		c.cfg.Transport.Wait(deadline, idle)
+		c.cfg.Transport.Wait(min(deadline, nudge), idle)
 	}
 }
 

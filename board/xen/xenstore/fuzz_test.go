@@ -24,6 +24,7 @@ func (s *scripted) Receive(p []byte) (int, error) {
 
 func (s *scripted) Wait(deadline int64, _ bool) { s.turns++; s.now = deadline }
 func (s *scripted) Rearm()                      {}
+func (s *scripted) Nudge() error                { return nil }
 func (s *scripted) Now() int64                  { s.now++; return s.now }
 
 // FuzzHostileServer: whatever bytes come, every call ends in time, nothing

@@ -65,5 +65,8 @@ func (r *Ring) Wait(deadline int64, all bool) {
 // Rearm implements Transport.
 func (r *Ring) Rearm() { r.ch.Rearm(r.port) }
 
+// Nudge implements Transport.
+func (r *Ring) Nudge() error { return r.ch.Notify(r.port) }
+
 // Now implements Transport.
 func (r *Ring) Now() int64 { return r.ch.Now() }
