@@ -1,0 +1,136 @@
+package tpm2
+
+import (
+	"testing"
+)
+
+// rewrite replaces the sensitive area of a child of parent as someone could who
+// knows the parent's seed.
+func (x *testTPM) rewrite(parent Handle, c child, change func(s *TPMT_SENSITIVE)) child {
+	x.t.Helper()
+	p := x.transient(parent)
+	name := x.computeName(&c.pub)
+	s, rc := x.unwrapPrivate(p, name, c.private)
+	if rc != TPM_RC_SUCCESS {
+		x.t.Fatal(rc)
+	}
+	s = s.clone()
+	change(&s)
+	c.private = x.wrapPrivate(p, &object{pub: c.pub, sens: s, name: name})
+	return c
+}
+
+func TestLoadErrors(t *testing.T) {
+	x := newTestTPM(t)
+	p := x.storageParent()
+	other := x.createPrimaryKey(TPM_RH_ENDORSEMENT, "", eccTemplate(attrsStorage)).handle
+	sign := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsSign)).handle
+	ecc := x.create(p, "", nil, eccTemplate(attrsSign))
+	rsa := x.create(p, "", nil, rsaTemplate(attrsDup|objSign))
+	aes := x.create(p, "", nil, symTemplate(attrsSign|objDecrypt))
+	hmac := x.create(p, "", nil, keyedHashTemplate(attrsSign))
+	storage := x.create(p, "", nil, eccTemplate(attrsStorage))
+	pub := func(c child, f func(p *TPMT_PUBLIC)) child {
+		c.pub = c.pub.clone()
+		f(&c.pub)
+		return c
+	}
+	// rename keeps the areas and makes a private area that fits the new Name.
+	rename := func(c child, f func(p *TPMT_PUBLIC)) child {
+		n := pub(c, f)
+		po := x.transient(p)
+		s, _ := x.unwrapPrivate(po, x.computeName(&c.pub), c.private)
+		n.private = x.wrapPrivate(po, &object{pub: n.pub, sens: s, name: x.computeName(&n.pub)})
+		return n
+	}
+	flip := func(c child, i int) child {
+		c.private = append([]byte(nil), c.private...)
+		c.private[i] ^= 1
+		return c
+	}
+	short := func(c child, n int) child { c.private = c.private[:n]; return c }
+	tests := []struct {
+		name   string
+		parent Handle
+		c      child
+		rc     RC
+	}{
+		{"parent signs", sign, ecc, TPM_RC_TYPE.Handle(1)},
+		{"another parent", other, ecc, TPM_RC_INTEGRITY.Param(1)},
+		{"private area of another key", p, child{private: rsa.private, pub: ecc.pub}, TPM_RC_INTEGRITY.Param(1)},
+		{"HMAC changed", p, flip(ecc, 5), TPM_RC_INTEGRITY.Param(1)},
+		{"IV changed", p, flip(ecc, 40), TPM_RC_INTEGRITY.Param(1)},
+		{"data changed", p, flip(ecc, len(ecc.private)-1), TPM_RC_INTEGRITY.Param(1)},
+		{"cut", p, short(ecc, len(ecc.private)-1), TPM_RC_INTEGRITY.Param(1)},
+		{"cut in the HMAC", p, short(ecc, 20), TPM_RC_INSUFFICIENT.Param(1)},
+		{"private area is empty", p, short(ecc, 0), TPM_RC_SIZE.Param(1)},
+		{"private area is too large", p, child{private: make([]byte, maxPrivate+1), pub: ecc.pub}, TPM_RC_SIZE.Param(1)},
+		{"public area changed", p, pub(ecc, func(p *TPMT_PUBLIC) { p.Attributes |= objNoDA }), TPM_RC_INTEGRITY.Param(1)},
+		{"attributes", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes &^= objSign }), TPM_RC_ATTRIBUTES.Param(2)},
+		{"fixedTPM without fixedParent", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes &^= objFixedParent }), TPM_RC_ATTRIBUTES.Param(2)},
+		{"scheme", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes |= objRestricted }), TPM_RC_SCHEME.Param(2)},
+		{"another point", p, rename(ecc, func(p *TPMT_PUBLIC) { p.X, p.Y = storage.pub.X, storage.pub.Y }), TPM_RC_BINDING.Param(1)},
+		{"point off the curve", p, rename(ecc, func(p *TPMT_PUBLIC) { p.X[31]++ }), TPM_RC_ECC_POINT.Param(2)},
+		{"another modulus", p, rename(rsa, func(p *TPMT_PUBLIC) { p.Unique[200]++ }), TPM_RC_BINDING.Param(1)},
+		{"even modulus", p, rename(rsa, func(p *TPMT_PUBLIC) { p.Unique[255] &^= 1 }), TPM_RC_KEY.Param(2)},
+		{"short modulus", p, rename(rsa, func(p *TPMT_PUBLIC) { p.Unique = p.Unique[1:] }), TPM_RC_SIZE.Param(2)},
+		{"another digest", p, rename(aes, func(p *TPMT_PUBLIC) { p.Unique[0]++ }), TPM_RC_BINDING.Param(1)},
+		{"short digest", p, rename(hmac, func(p *TPMT_PUBLIC) { p.Unique = p.Unique[1:] }), TPM_RC_SIZE.Param(2)},
+		{"sensitive area of another type", p, x.rewrite(p, hmac, func(s *TPMT_SENSITIVE) { s.Type = TPM_ALG_ECC; s.Sensitive = s.Sensitive[:32] }), TPM_RC_TYPE.Param(1)},
+		{"unknown type", p, x.rewrite(p, hmac, func(s *TPMT_SENSITIVE) { s.Type = TPM_ALG_SHA256 }), TPM_RC_TYPE.Param(1)},
+		{"short AES key", p, x.rewrite(p, aes, func(s *TPMT_SENSITIVE) { s.Sensitive = s.Sensitive[1:] }), TPM_RC_KEY_SIZE.Param(1)},
+		{"short seed of a symmetric key", p, x.rewrite(p, aes, func(s *TPMT_SENSITIVE) { s.Seed = s.Seed[1:] }), TPM_RC_SIZE.Param(1)},
+		{"another HMAC key", p, x.rewrite(p, hmac, func(s *TPMT_SENSITIVE) { s.Sensitive[0]++ }), TPM_RC_BINDING.Param(1)},
+		{"another seed", p, x.rewrite(p, hmac, func(s *TPMT_SENSITIVE) { s.Seed[0]++ }), TPM_RC_BINDING.Param(1)},
+		{"long scalar", p, x.rewrite(p, ecc, func(s *TPMT_SENSITIVE) { s.Sensitive = append(s.Sensitive, 0) }), TPM_RC_KEY_SIZE.Param(1)},
+		{"no scalar", p, x.rewrite(p, ecc, func(s *TPMT_SENSITIVE) { s.Sensitive = nil }), TPM_RC_KEY_SIZE.Param(1)},
+		{"zero scalar", p, x.rewrite(p, ecc, func(s *TPMT_SENSITIVE) { clear(s.Sensitive) }), TPM_RC_BINDING.Param(1)},
+		{"short prime", p, x.rewrite(p, rsa, func(s *TPMT_SENSITIVE) { s.Sensitive = s.Sensitive[1:] }), TPM_RC_KEY_SIZE.Param(1)},
+		{"another prime", p, x.rewrite(p, rsa, func(s *TPMT_SENSITIVE) { s.Sensitive[127] += 2 }), TPM_RC_BINDING.Param(1)},
+		{"short seed of a storage key", p, x.rewrite(p, storage, func(s *TPMT_SENSITIVE) { s.Seed = s.Seed[:15] }), TPM_RC_SIZE.Param(1)},
+		{"long authValue", p, x.rewrite(p, ecc, func(s *TPMT_SENSITIVE) { s.Auth = make([]byte, 40); s.Auth[39] = 1 }), TPM_RC_SIZE.Param(1)},
+	}
+	for _, tt := range tests {
+		x.unchanged(func() {
+			if r := x.cmdS(TPM_CC_Load, handles(tt.parent), pw(""), load2(tt.c.private, &tt.c.pub)); r.rc != tt.rc {
+				t.Errorf("%s: %v, want %v", tt.name, r.rc, tt.rc)
+			}
+		})
+	}
+	x.drop(x.load(p, x.rewrite(p, storage, func(s *TPMT_SENSITIVE) { s.Seed = s.Seed[:16] }))) // half a seed is enough
+	for x.freeObjectSlot() {
+		x.load(p, ecc)
+	}
+	x.unchanged(func() {
+		x.want(x.cmdS(TPM_CC_Load, handles(p), pw(""), load2(ecc.private, &ecc.pub)), TPM_RC_OBJECT_MEMORY)
+	})
+}
+
+// TestLoadStClear: the property of an ancestor holds for all below it.
+func TestLoadStClear(t *testing.T) {
+	x := newTestTPM(t)
+	p := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsStorage|objStClear)).handle
+	c := x.load(p, x.create(p, "", nil, eccTemplate(attrsSign)))
+	if o := x.transient(c); !o.stClear || o.pub.Attributes.has(objStClear) {
+		t.Error("stClear is not inherited")
+	}
+	x.unchanged(func() {
+		x.want(x.cmdS(TPM_CC_EvictControl, handles(TPM_RH_OWNER, c), pw(""), u32(0x81000000)), TPM_RC_ATTRIBUTES.Handle(2))
+	})
+}
+
+// TestLoadElsewhere: another TPM and the same after TPM2_Clear refuse.
+func TestLoadElsewhere(t *testing.T) {
+	x := newTestTPM(t)
+	p := x.storageParent()
+	c := x.create(p, "", nil, eccTemplate(attrsSign))
+	x.reboot()
+	x.start(TPM_SU_CLEAR)
+	p = x.storageParent()
+	x.load(p, c)
+	x.ok(x.cmdS(TPM_CC_Clear, handles(TPM_RH_PLATFORM), pw("")))
+	p = x.storageParent()
+	x.unchanged(func() {
+		x.want(x.cmdS(TPM_CC_Load, handles(p), pw(""), load2(c.private, &c.pub)), TPM_RC_INTEGRITY.Param(1))
+	})
+}
