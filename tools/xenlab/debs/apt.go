@@ -31,7 +31,8 @@ func (c *Cache) resolve(ctx context.Context) ([]Package, error) {
 	args := []string{"apt-get", "-y", "--no-install-recommends", "--print-uris",
 		"-o", "Dir::State::status=" + status,
 		"-o", "Dir::Cache::archives=" + filepath.Join(c.Dir, "archives") + "/",
-		"-o", "Debug::NoLocking=1", "install"}
+		// A cache for another system's state must not replace the real one.
+		"-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "Debug::NoLocking=1", "install"}
 	args = append(args, Roots...)
 	out, err := run(ctx, c.Dir, args...)
 	if err != nil {
