@@ -24,7 +24,7 @@ run: images ## boot Xen, the manager, a vTPM and a Debian guest, end to end
 test: deps vet unit fuzz images vet-metal release-check lab ## everything: vet, unit tests, fuzz smoke, images, release, Xen scenarios
 
 deps: ## install the Debian packages that tests and lab use (says which)
-	$(XENLAB) deps
+	$(XENLAB) deps --tests
 
 vet: ## go vet and gofmt
 	$(GO) vet ./...

@@ -141,6 +141,7 @@ func workshop() (*scenario.Workshop, error) {
 func depsCommand(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("xenlab deps", flag.ContinueOnError)
 	refresh := fs.Bool("update", false, "ask apt for newer packages")
+	tests := fs.Bool("tests", false, "also install the programs that the project's tests run against")
 	if _, err := parse(fs, args, 0); err != nil {
 		return err
 	}
@@ -150,6 +151,11 @@ func depsCommand(ctx context.Context, args []string) error {
 	}
 	if err := w.Deps(ctx, *refresh); err != nil {
 		return err
+	}
+	if *tests {
+		if err := w.TestTools(ctx); err != nil {
+			return err
+		}
 	}
 	logf("ready: Linux %s", w.Version)
 	return nil

@@ -107,6 +107,13 @@ func (w *Workshop) Deps(ctx context.Context, refresh bool) error {
 	return nil
 }
 
+// TestTools installs the programs that the project's tests run against.
+func (w *Workshop) TestTools(ctx context.Context) error {
+	c := &debs.Cache{Dir: filepath.Join(w.Cache, "debs"), Logf: w.Logf}
+	_, err := c.InstallHostTools(ctx, debs.TestTools)
+	return err
+}
+
 // Prepare makes everything that does not depend on the scenario. shell adds u-root's userland.
 func (w *Workshop) Prepare(ctx context.Context, shell bool) error {
 	if err := w.Deps(ctx, false); err != nil {

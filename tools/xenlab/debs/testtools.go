@@ -1,0 +1,11 @@
+package debs
+
+// TestTools are the real clients and peers that unit tests run against, and the
+// C compiler that the race detector needs.
+var TestTools = []Tool{
+	{"swtpm_ioctl", "swtpm-tools"},
+	{"tpm2_getcap", "tpm2-tools"},
+	{"tssgetcapability", "tss2"},
+	{"ssh-keygen", "openssh-client"},
+	{"gcc", "gcc"},
+}
