@@ -22,7 +22,7 @@ func TestCrash(t *testing.T) {
 	s := mustFormat(t, d)
 	acked, model := map[Key]string{}, map[Key]string{}
 	ackedKey, modelKey := []byte("sealed"), []byte("sealed")
-	cuts, committing := 0, false
+	cuts, second, committing := 0, 0, false
 	d.event = func() {
 		cuts++
 		after, err := reopen(d.afterCut(r))
@@ -35,13 +35,14 @@ func TestCrash(t *testing.T) {
 		if !old && !(committing && new) {
 			t.Fatalf("cut %d: %d entries, neither the acknowledged %d nor the committing %d", cuts, len(got), len(acked), len(model))
 		}
-		if cuts%4 == 0 { // a second cut, while the first is being repaired
-			img := diskOf(after.disk.(*simDisk).live)
+		if cuts%32 == 0 { // a second cut, while the first is being repaired
+			img := after.disk.(*cutDisk).flat()
 			again, err := reopen(img)
 			if err != nil {
 				t.Fatal(err)
 			}
 			img.event = func() {
+				second++
 				s, err := reopen(img.afterCut(r))
 				if err != nil {
 					t.Fatalf("cut %d, cut again while repairing: %v", cuts, err)
@@ -54,7 +55,7 @@ func TestCrash(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if cuts%16 == 0 { // and the repaired store goes on
+		if cuts%8 == 0 { // and the repaired store goes on
 			if err := after.Repair(); err != nil {
 				t.Fatal(err)
 			}
@@ -83,8 +84,8 @@ func TestCrash(t *testing.T) {
 		}
 		committing, acked, ackedKey = false, maps.Clone(model), modelKey
 	}
-	t.Logf("%d cuts in %d operations", cuts, ops)
-	if cuts < ops/5 {
+	t.Logf("%d cuts in %d operations, %d more while repairing", cuts, ops, second)
+	if cuts < ops/5 || second == 0 {
 		t.Errorf("only %d cuts: the test no longer tests", cuts)
 	}
 }
