@@ -7,5 +7,5 @@ var TestTools = []Tool{
 	{"tpm2_getcap", "tpm2-tools"},
 	{"tssgetcapability", "tss2"},
 	{"ssh-keygen", "openssh-client"},
-	{"gcc", "gcc"},
+	{"gcc", "build-essential"},
 }
