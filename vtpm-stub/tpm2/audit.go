@@ -38,10 +38,10 @@ func (t *TPM) endExclusive() {
 // extendCommandAudit extends the command audit digest with the command and its
 // response parameters, after their encryption (TPM20-P1 clause 34).
 func (t *TPM) extendCommandAudit() {
-	if !t.auditing() {
+	c := &t.call
+	if !t.auditing() || c.notAudited {
 		return
 	}
-	c := &t.call
 	alg := t.perm.auditAlg
 	if len(t.sr.auditDigest) == 0 {
 		t.sr.auditDigest = make([]byte, alg.DigestSize())

@@ -52,7 +52,9 @@ type call struct {
 
 	cpHashes [maxSessionsInCmd + 1]cachedHash
 	rspH     Handle
-	rspStart int // offset of the response parameters
+	// notAudited exempts this command from command audit (TPM20-P3 section 21.2).
+	notAudited bool
+	rspStart   int // offset of the response parameters
 }
 
 type cachedHash struct {
@@ -102,6 +104,7 @@ func (c *call) reset() {
 		c.cpHashes[i].n = 0
 	}
 	c.rspH = 0
+	c.notAudited = false
 }
 
 // entityName returns the Name of the entity behind handle i.

@@ -4,7 +4,7 @@ package tpm2
 var tableCapability = []command{
 	{cc: TPM_CC_GetCapability, name: "GetCapability",
 		flags: fReadOnlyOK | fFailureOK, run: cmdGetCapability},
-	{cc: TPM_CC_TestParms, name: "TestParms",
+	{cc: TPM_CC_TestParms, name: "TestParms", run: cmdTestParms,
 		flags: fReadOnlyOK},
 	{cc: TPM_CC_SetCapability, name: "SetCapability", handles: []handleSpec{{kind: hHierAuth, null: true, role: roleUser}},
 		flags: fNV | fPP | fDecrypt},

@@ -28,7 +28,7 @@ var tableNV = []command{
 		flags: fNV | fNVRead | fReadOnlyOK},
 	{cc: TPM_CC_NV_ChangeAuth, name: "NV_ChangeAuth", run: cmdNVChangeAuth, handles: []handleSpec{{kind: hNVIndex, role: roleAdmin}},
 		flags: fNV | fDecrypt},
-	{cc: TPM_CC_NV_Certify, name: "NV_Certify", handles: []handleSpec{{kind: hObject, null: true, role: roleUser}, {kind: hNVAuth, role: roleUser}, {kind: hNVIndex}},
+	{cc: TPM_CC_NV_Certify, name: "NV_Certify", run: cmdNVCertify, handles: []handleSpec{{kind: hObject, null: true, role: roleUser}, {kind: hNVAuth, role: roleUser}, {kind: hNVIndex}},
 		flags: fDecrypt | fEncrypt | fNVRead | fReadOnlyOK},
 	{cc: TPM_CC_NV_DefineSpace2, name: "NV_DefineSpace2", handles: []handleSpec{{kind: hProvision, role: roleUser}},
 		flags: fNV | fPP | fDecrypt},

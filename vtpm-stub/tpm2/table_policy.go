@@ -2,7 +2,7 @@ package tpm2
 
 // tablePolicy: TPM20-P3 clauses 23: enhanced authorization.
 var tablePolicy = []command{
-	{cc: TPM_CC_PolicySigned, name: "PolicySigned", handles: []handleSpec{{kind: hObject}, {kind: hPolicy}},
+	{cc: TPM_CC_PolicySigned, name: "PolicySigned", run: cmdPolicySigned, handles: []handleSpec{{kind: hObject}, {kind: hPolicy}},
 		flags: fDecrypt | fEncrypt | fReadOnlyOK},
 	{cc: TPM_CC_PolicySecret, name: "PolicySecret", run: cmdPolicySecret, handles: []handleSpec{{kind: hEntity, role: roleUser}, {kind: hPolicy}},
 		flags: fDecrypt | fEncrypt | fNVRead | fReadOnlyOK},

@@ -2,11 +2,11 @@ package tpm2
 
 // tableSigning: TPM20-P3 clauses 20, 21: signing and command audit.
 var tableSigning = []command{
-	{cc: TPM_CC_VerifySignature, name: "VerifySignature", handles: []handleSpec{{kind: hObject}},
+	{cc: TPM_CC_VerifySignature, name: "VerifySignature", run: cmdVerifySignature, handles: []handleSpec{{kind: hObject}},
 		flags: fDecrypt | fReadOnlyOK},
-	{cc: TPM_CC_Sign, name: "Sign", handles: []handleSpec{{kind: hObject, role: roleUser}},
+	{cc: TPM_CC_Sign, name: "Sign", run: cmdSign, handles: []handleSpec{{kind: hObject, role: roleUser}},
 		flags: fDecrypt | fReadOnlyOK},
-	{cc: TPM_CC_SetCommandCodeAuditStatus, name: "SetCommandCodeAuditStatus", handles: []handleSpec{{kind: hProvision, role: roleUser}},
+	{cc: TPM_CC_SetCommandCodeAuditStatus, name: "SetCommandCodeAuditStatus", run: cmdSetCommandCodeAuditStatus, handles: []handleSpec{{kind: hProvision, role: roleUser}},
 		flags: fNV | fPP},
 	{cc: TPM_CC_SignDigest, name: "SignDigest", handles: []handleSpec{{kind: hObject, role: roleUser}},
 		flags: fDecrypt | fReadOnlyOK},

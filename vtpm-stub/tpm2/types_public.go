@@ -79,12 +79,7 @@ const (
 // public reads a TPMT_PUBLIC.
 func (r *reader) public(how publicHow) TPMT_PUBLIC {
 	var p TPMT_PUBLIC
-	p.Type = r.alg()
-	switch p.Type {
-	case TPM_ALG_RSA, TPM_ALG_ECC, TPM_ALG_KEYEDHASH, TPM_ALG_SYMCIPHER:
-	default:
-		r.fail(TPM_RC_TYPE)
-	}
+	p.Type = r.publicType()
 	p.NameAlg = r.hash(how == publicNullName)
 	p.Attributes = TPMA_OBJECT(r.u32())
 	if p.Attributes&^objDefined != 0 {
@@ -94,6 +89,17 @@ func (r *reader) public(how publicHow) TPMT_PUBLIC {
 	r.publicParms(&p)
 	r.publicUnique(&p, how == publicDeriveForm)
 	return p
+}
+
+// publicType reads a TPMI_ALG_PUBLIC.
+func (r *reader) publicType() AlgID {
+	a := r.alg()
+	switch a {
+	case TPM_ALG_RSA, TPM_ALG_ECC, TPM_ALG_KEYEDHASH, TPM_ALG_SYMCIPHER:
+	default:
+		r.fail(TPM_RC_TYPE)
+	}
+	return a
 }
 
 // publicParms reads a TPMU_PUBLIC_PARMS for p.Type.

@@ -110,9 +110,42 @@ func (k *ECCPrivateKey) ZGenMQV(de []byte, qsB, qeB Point) (Point, error) {
 	return g.mul(n.Bytes(t), sum), nil
 }
 
+// ZGenSM2 is the SM2 key exchange of P1 D.2.3: [tA](QsB + [avf(QeB)]QeB) with
+// tA = ds + de avf(QeA), where avf keeps one bit less than that of MQV. A result
+// at infinity is ErrInfinity.
+func (k *ECCPrivateKey) ZGenSM2(de []byte, qsB, qeB Point) (Point, error) {
+	g, n := k.pub.g, k.pub.g.order
+	qsB, err := g.Point(qsB.X, qsB.Y)
+	if err != nil {
+		return Point{}, err
+	}
+	if qeB, err = g.Point(qeB.X, qeB.Y); err != nil {
+		return Point{}, err
+	}
+	qeA, err := g.BaseMul(de)
+	if err != nil || qeA.IsInfinity() {
+		return Point{}, ErrValue
+	}
+	f := (g.OrderBits()+1)/2 - 1
+	t := n.Reduce(de)
+	n.Mul(t, t, n.Reduce(avfBits(qeA, f)))
+	n.Add(t, t, n.Reduce(k.d))
+	sum := g.Add(qsB, g.mul(n.Bytes(n.Reduce(avfBits(qeB, f))), qeB))
+	if sum.IsInfinity() {
+		return Point{}, ErrInfinity
+	}
+	z := g.mul(n.Bytes(t), sum)
+	if z.IsInfinity() {
+		return Point{}, ErrInfinity
+	}
+	return z, nil
+}
+
 // avf is the associate value function: 2^f + (x mod 2^f), f = ceil(log2(n)/2).
-func (g *Group) avf(q Point) []byte {
-	f := (g.OrderBits() + 1) / 2
+func (g *Group) avf(q Point) []byte { return avfBits(q, (g.OrderBits()+1)/2) }
+
+// avfBits is 2^f + (x mod 2^f).
+func avfBits(q Point, f int) []byte {
 	out := make([]byte, f/8+1)
 	copy(out, q.X[len(q.X)-len(out):])
 	out[0] &= 1<<(f%8) - 1

@@ -344,3 +344,34 @@ func BenchmarkGenerateP256(b *testing.B) {
 		}
 	}
 }
+
+// TestZGenSM2 runs the exchange of P1 D.2.3 from both ends: the points agree, as
+// [tA]([tB]G) = [tB]([tA]G).
+func TestZGenSM2(t *testing.T) {
+	for _, c := range Curves() {
+		g := GroupOf(c)
+		rnd := NewDRBG([]byte("TestZGenSM2"), []byte{byte(c)}, nil)
+		key := func() *ECCPrivateKey {
+			k, err := GenerateECC(c, rnd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		sa, ea, sb, eb := key(), key(), key(), key()
+		za, err := sa.ZGenSM2(ea.Private(), sb.Public().Point(), eb.Public().Point())
+		if err != nil {
+			t.Fatal(err)
+		}
+		zb, err := sb.ZGenSM2(eb.Private(), sa.Public().Point(), ea.Public().Point())
+		if err != nil || !za.Equal(zb) {
+			t.Errorf("%s: the ends differ (%v)", g.Name(), err)
+		}
+		if m, err := sa.ZGenMQV(ea.Private(), sb.Public().Point(), eb.Public().Point()); err != nil || m.Equal(za) {
+			t.Errorf("%s: MQV gives the same point", g.Name())
+		}
+		if _, err := sa.ZGenSM2(ea.Private(), Point{X: []byte{1}, Y: []byte{1}}, eb.Public().Point()); err == nil {
+			t.Errorf("%s: a point off the curve was taken", g.Name())
+		}
+	}
+}
