@@ -33,7 +33,7 @@ func runCompletion(e *env, args []string) error {
 			fmt.Fprintf(e.out, "\t2:%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\"));;\n", a, strings.Join(second[a], " "))
 		}
 	}
-	fmt.Fprint(e.out, "\t*) COMPREPLY=($(compgen -W '--json --device --group --key --policy --authority --recovery --overwrite --from --pcrs' -- \"$cur\") $(compgen -f -- \"$cur\"));;\n\tesac\n}\ncomplete -F _vtpmctl vtpmctl\n")
+	fmt.Fprint(e.out, "\t*) COMPREPLY=($(compgen -W '--json --device --group --key --policy --authority --recovery --overwrite --from --pcrs --dry-run' -- \"$cur\") $(compgen -f -- \"$cur\"));;\n\tesac\n}\ncomplete -F _vtpmctl vtpmctl\n")
 	return nil
 }
 
@@ -44,10 +44,10 @@ func runMan(e *env, args []string) error {
 	}
 	esc := strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace
 	fmt.Fprintf(e.out, ".TH VTPMCTL 8\n.SH NAME\nvtpmctl \\- administer the Xen vTPM manager\n.SH SYNOPSIS\n.B vtpmctl\n.I COMMAND\n[\\-\\-json] [\\-\\-device /dev/tpmN] ...\n"+
-		".SH DESCRIPTION\nRuns in domain 0 and speaks to the manager domain through domain 0's own vTPM device, which\n.B xl vtpm\\-attach 0 backend=vtpmmgr uuid=...\nattaches. No daemon is needed.\n.SH COMMANDS\n")
+		".SH DESCRIPTION\nRuns in domain 0 and speaks to the manager domain through domain 0's own vTPM device, which\n.B xl vtpm\\-attach 0 backend=vtpmmgr uuid=...\nattaches. No daemon is needed.\n.PP\n.B vtpmctl start\nneeds no manager. It reads the kernel= of each configuration, verifies that image with all of its folder\nby the policy in /etc/xenvtpm/trust, and runs\n.B xl create\nonly when every image is accepted.\n.SH COMMANDS\n")
 	for _, c := range commands() {
 		fmt.Fprintf(e.out, ".TP\n.B %s\n%s\n.br\n%s\n", esc(c.name), esc(c.args), esc(c.help))
 	}
-	fmt.Fprint(e.out, ".SH EXIT STATUS\n0 done; 1 the manager refused, or a check failed; 2 wrong use, or it could not be done\n.SH SEE ALSO\nxl(1), docs/operations.md, docs/manager\\-protocol.md\n")
+	fmt.Fprint(e.out, ".SH EXIT STATUS\n0 done; 1 the manager refused, an image was refused, or a check failed; 2 wrong use, or it could not be done\n.SH SEE ALSO\nxl(1), docs/operations.md, docs/manager\\-protocol.md\n")
 	return nil
 }

@@ -1,7 +1,8 @@
 // Command vtpmctl administers the vTPM manager from domain 0, over the vTPM
 // device that the toolstack has attached there (xl vtpm-attach 0
 // backend=vtpmmgr), and makes and checks the files that go with it: signed
-// policies, backups, recovery keys, attestation bundles. See docs/operations.md.
+// policies, backups, recovery keys, attestation bundles. It also starts the
+// domains, after a check of their images. See docs/operations.md.
 package main
 
 import (
@@ -13,13 +14,14 @@ import (
 	"strings"
 	"time"
 
+	"xenvtpm/tools/stubimage/verify"
 	"xenvtpm/vtpmmgr-stub/proto"
 )
 
 // Exit codes.
 const (
 	exitOK      = 0
-	exitRefused = 1 // the manager refused, or a check failed
+	exitRefused = 1 // the manager refused, an image was refused, or a check failed
 	exitFailed  = 2 // usage, or could not be done
 )
 
@@ -31,6 +33,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
+		{"start", "[--policy DIR] [--dry-run] CONFIG.cfg ...", "verify the images that xl configurations boot, then xl create them", runStart},
 		{"status", "", "what the manager is and how it is", runStatus},
 		{"list", "[--group GROUP]", "the vTPMs", runList},
 		{"show", "UUID", "one vTPM", runShow},
@@ -105,7 +108,8 @@ func run(e *env, args []string) int {
 		return exitRefused
 	}
 	fmt.Fprintf(e.err, "vtpmctl %s: %v\n", cmd.name, err)
-	if errors.As(err, &refused) {
+	var image *verify.Refusal
+	if errors.As(err, &refused) || errors.As(err, &image) {
 		return exitRefused
 	}
 	return exitFailed
@@ -132,6 +136,9 @@ func usage(w io.Writer) {
 	}
 }
 
+// atLeastOne argument, for parse.
+const atLeastOne = -1
+
 // parse reads flags in any place among the arguments and wants n others.
 func (e *env) parse(args []string, n int, define func(*flag.FlagSet)) ([]string, error) {
 	fs := flag.NewFlagSet("vtpmctl", flag.ContinueOnError)
@@ -152,7 +159,7 @@ func (e *env) parse(args []string, n int, define func(*flag.FlagSet)) ([]string,
 		}
 		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
-	if len(rest) != n {
+	if n == atLeastOne && len(rest) == 0 || n >= 0 && len(rest) != n {
 		return nil, errUsage
 	}
 	return rest, nil
