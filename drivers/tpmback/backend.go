@@ -191,6 +191,16 @@ func (b *Backend) forget(d *device) {
 // Len is the number of devices that are known, connected or not.
 func (b *Backend) Len() int { return len(b.order) }
 
+// Attached reports whether a device of the domain is connected.
+func (b *Backend) Attached(dom abi.DomID) bool {
+	for _, d := range b.order {
+		if d.fe.Domain == dom && d.ring != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Next returns a request that waits, or nil. Frontends take turns. The caller
 // answers every request, at any time and in any order; until then its frontend
 // has no other.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/evtchn"
 	"xenvtpm/board/xen/gnttab"
 	"xenvtpm/board/xen/xenstore"
@@ -47,6 +48,9 @@ type App struct {
 	lost error // xenstore is gone
 
 	breath int64 // when breathe last looked at the handshakes
+
+	provision int64 // when to see to certificates; evtchn.Forever: no more
+	tries     int   // of that
 
 	optErr     error
 	driverLogf func(string, ...any) // nil with loglevel=error
@@ -89,7 +93,11 @@ func (a *App) Stop() { a.stop = true }
 func (a *App) Run() error {
 	a.start()
 	for !a.stop && a.lost == nil {
-		if !a.serve() && !a.stop && a.lost == nil && !a.cfg.Store.Pending() {
+		if a.serve() || a.stop || a.lost != nil {
+			continue
+		}
+		a.certify()
+		if !a.cfg.Store.Pending() {
 			a.cfg.Channels.Wait(a.deadline())
 		}
 	}
@@ -114,6 +122,7 @@ func (a *App) start() {
 		a.greet(sc.Manager)
 	}
 	a.svc = service.Start(sc)
+	a.svc.SetAttached(func(d uint16) bool { return a.back.Attached(abi.DomID(d)) })
 	if !a.svc.Failed() {
 		a.cfg.Logf("vtpm: ready")
 	}
@@ -172,6 +181,29 @@ func (a *App) idle() {
 	}
 }
 
+// Retries of what the manager could not do for the certificates.
+const (
+	provisionAgain = int64(time.Minute)
+	provisionTries = 5
+)
+
+// certify sees to the certificates of the endorsement keys, when nobody waits
+// for an answer: after the start, and a few times more if the manager could not
+// help.
+func (a *App) certify() {
+	now := a.cfg.Channels.Now()
+	if a.provision > now {
+		return
+	}
+	a.breath = now
+	again := a.svc.Provision(func() bool { a.breathe(); return a.stop || a.lost != nil })
+	a.tries++
+	a.provision = evtchn.Forever
+	if again && a.tries < provisionTries {
+		a.provision = a.cfg.Channels.Now() + provisionAgain<<(a.tries-1)
+	}
+}
+
 // breathEvery is how long a command may compute before handshakes are looked
 // at.
 const breathEvery = int64(100 * time.Millisecond)
@@ -196,7 +228,7 @@ func (a *App) serve() bool {
 	}
 	a.breath = a.cfg.Channels.Now()
 	rsp := a.svc.Handle(&service.Request{
-		From: req.Frontend.String(), UUID: req.UUID, Locality: req.Locality,
+		From: req.Frontend.String(), Domain: uint16(req.Frontend.Domain), UUID: req.UUID, Locality: req.Locality,
 		Command: req.Command,
 		Cancelled: func() bool {
 			a.breathe()
@@ -214,7 +246,7 @@ func (a *App) serve() bool {
 
 // deadline is when somebody has something to do without an event.
 func (a *App) deadline() int64 {
-	d := a.back.Deadline()
+	d := min(a.back.Deadline(), a.provision)
 	if a.mgr != nil {
 		d = min(d, a.mgr.Deadline())
 	}

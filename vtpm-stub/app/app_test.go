@@ -48,6 +48,9 @@ type durable struct {
 	records map[tpmback.UUID][]byte
 	refuse  proto.Result // answer to every LOAD and SAVE
 	random  byte
+
+	certify   bool // the manager knows CERTIFY_KEY
+	certified int  // how often it was asked
 }
 
 func newDurable() *durable {
@@ -182,6 +185,12 @@ func (d *durable) answer(u tpmback.UUID, r proto.Request) (proto.Result, []byte)
 		return proto.Success, bytes.Repeat([]byte{r.Body[3]}, 20)
 	case r.Tag != proto.TagVTPM:
 		return proto.BadTag, nil
+	case r.Ordinal == proto.OrdCertifyKey:
+		d.certified++
+		if !d.certify {
+			return proto.BadOrdinal, nil
+		}
+		return proto.Success, certificate(r.Body)
 	case r.Ordinal == proto.OrdSaveHashKey || r.Ordinal == proto.OrdLoadHashKey:
 		if d.refuse != 0 {
 			return d.refuse, nil

@@ -101,7 +101,11 @@ func copyHWPCRs(c *proto.Client, to PCRInitializer, mask uint32, logf func(strin
 
 // readHWPCRs returns the selected PCRs of one bank in rising order.
 func readHWPCRs(c *proto.Client, bank tpmcrypto.Alg, mask uint32) ([][]byte, error) {
-	values, err := c.HwPCRs(proto.PCRSelection{Alg: uint16(bank), Mask: mask})
+	var values [][]byte
+	err := repeat(func() (err error) {
+		values, err = c.HwPCRs(proto.PCRSelection{Alg: uint16(bank), Mask: mask})
+		return err
+	})
 	if err == nil || bank != tpmcrypto.AlgSHA1 {
 		return values, err
 	}

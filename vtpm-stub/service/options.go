@@ -12,18 +12,21 @@ import (
 // Options are what the command line of a vTPM domain may say. The names are
 // those of Xen's own vTPM where it has the option.
 type Options struct {
-	Debug    bool   // loglevel=debug
-	Quiet    bool   // loglevel=error
-	Resume   bool   // save: start with TPM2_Startup(STATE); default is clear
-	HWPCRs   uint32 // hwinitpcr=...: bit n: copy hardware PCR n at the start
-	RSA1024  bool   // rsa1024=1: allow RSA keys of 1024 bits
+	Debug    bool    // loglevel=debug
+	Quiet    bool    // loglevel=error
+	Resume   bool    // save: start with TPM2_Startup(STATE); default is clear
+	HWPCRs   uint32  // hwinitpcr=...: bit n: copy hardware PCR n at the start
+	RSA1024  bool    // rsa1024=1: allow RSA keys of 1024 bits
+	EKCerts  EKCerts // ekcert=ecc|rsa|all|none; default ecc
+	NoReset  bool    // reset=never: a new guest domain finds the TPM as the last one left it
+	NoDeep   bool    // deepquote=0: no vendor command for deep quotes
 	Locality LocalityPolicy
 }
 
 // ParseOptions reads the command line. An unknown or malformed option is an
 // error: a misspelt restriction must not be taken for none.
 func ParseOptions(list startinfo.Options) (Options, error) {
-	var o Options
+	o := Options{EKCerts: CertECC}
 	var localities []string
 	for _, opt := range list {
 		if opt.Key == "locality" && !opt.Bare {
@@ -57,6 +60,14 @@ func (o *Options) set(opt startinfo.Option) (err error) {
 		o.HWPCRs, err = parsePCRs(opt.Value)
 	case opt.Key == "rsa1024" && !opt.Bare:
 		o.RSA1024, err = strconv.ParseBool(opt.Value)
+	case opt.Key == "ekcert" && !opt.Bare:
+		o.EKCerts, err = parseEKCerts(opt.Value)
+	case opt.Key == "reset" && (opt.Value == "guest" || opt.Value == "never"):
+		o.NoReset = opt.Value == "never"
+	case opt.Key == "deepquote" && !opt.Bare:
+		var on bool
+		on, err = strconv.ParseBool(opt.Value)
+		o.NoDeep = !on
 	default:
 		return errors.New("unknown, or without its value")
 	}

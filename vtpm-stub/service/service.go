@@ -39,6 +39,7 @@ type Engine interface {
 // Request is one packet of one guest.
 type Request struct {
 	From      string   // for the log
+	Domain    uint16   // the guest's number
 	UUID      [16]byte // of the guest's device, as the toolstack wrote it
 	Locality  uint8    // as the guest claims
 	Command   []byte
@@ -49,6 +50,9 @@ type Request struct {
 type Service struct {
 	engine   Engine // nil: there is none
 	locality LocalityPolicy
+	guests   guests
+	quoter   Quoter       // nil: no deep quotes
+	ek       *provisioner // nil: nothing left to do
 	logf     func(string, ...any)
 	now      *Request // being served
 	count    uint64
@@ -63,7 +67,7 @@ func New(engine Engine, locality LocalityPolicy, logf func(string, ...any)) *Ser
 		logf = func(string, ...any) {}
 	}
 	return &Service{
-		engine: engine, locality: locality, logf: logf,
+		engine: engine, locality: locality, logf: logf, guests: guests{logf: logf},
 		refused: make(map[string]bool), buf: make([]byte, MaxPacket),
 	}
 }
@@ -95,6 +99,9 @@ func (s *Service) Handle(r *Request) []byte {
 		s.once(r, fmt.Sprintf("locality %d is not allowed", r.Locality))
 		return localityError(family)
 	}
+	if family == tpmwire.Family20 || family == tpmwire.Family12 {
+		s.arrive(r.Domain)
+	}
 	switch family {
 	case tpmwire.Family20:
 		return s.tpm20(h, r)
@@ -112,6 +119,9 @@ func (s *Service) Handle(r *Request) []byte {
 func (s *Service) tpm20(h tpmwire.Header, r *Request) []byte {
 	if s.engine == nil {
 		return failed20(s.buf[:0], h, r.Command[tpmwire.HeaderSize:])
+	}
+	if h.Code == CCDeepQuote && s.quoter != nil && !s.engine.Failed() {
+		return s.deepQuote(h, r)
 	}
 	rsp := s.engine.Execute(r.Locality, r.Command, s.buf)
 	if len(rsp) < tpmwire.HeaderSize || len(rsp) > MaxPacket {

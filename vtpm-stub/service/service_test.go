@@ -283,7 +283,7 @@ func TestFailurePropertiesAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := startup(tpm, false, t.Logf); err != nil {
+	if _, err := startup(tpm, false, t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	cmd := frame(tpmwire.TagNoSessions, ccGetCapability, be32(6, 0x105, 8)...)
@@ -429,7 +429,7 @@ func FuzzHandle(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := startup(tpm, false, f.Logf); err != nil {
+	if _, err := startup(tpm, false, f.Logf); err != nil {
 		f.Fatal(err)
 	}
 	for _, ord := range []uint32{ordExtend, ordPcrRead, ordGetRandom, ordStartup, ordSelfTestFull, ordGetTestResult} {

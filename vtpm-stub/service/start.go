@@ -64,19 +64,36 @@ func (s *Service) open(cfg StartConfig) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := startup(tpm, cfg.Options.Resume, s.logf); err != nil {
+	if err := s.powerUp(cfg, tpm); err != nil {
 		return nil, err
 	}
-	if mask := cfg.Options.HWPCRs; mask != 0 {
-		init, ok := any(tpm).(PCRInitializer)
-		if !ok {
-			return nil, fmt.Errorf("option hwinitpcr: this engine cannot take PCR values")
-		}
-		if err := copyHWPCRs(cfg.Manager, init, mask, s.logf); err != nil {
-			return nil, fmt.Errorf("option hwinitpcr: %w", err)
-		}
+	s.guests.never = cfg.Options.NoReset
+	s.guests.cycle = func() (Engine, error) {
+		tpm.PowerOn()
+		return tpm, s.powerUp(cfg, tpm)
+	}
+	if !cfg.Options.NoDeep {
+		s.quoter = cfg.Manager
+	}
+	if cfg.Options.EKCerts != 0 {
+		s.ek = &provisioner{want: cfg.Options.EKCerts, from: cfg.Manager, tpm: tpm, logf: s.logf}
 	}
 	return tpm, nil
+}
+
+// powerUp does what a platform does with a TPM that has just got power: Startup
+// and, unless it resumes, the first measurements.
+func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM) error {
+	resumed, err := startup(tpm, cfg.Options.Resume, s.logf)
+	if err != nil {
+		return err
+	}
+	if mask := cfg.Options.HWPCRs; mask != 0 && !resumed {
+		if err := copyHWPCRs(cfg.Manager, tpm, mask, s.logf); err != nil {
+			return fmt.Errorf("option hwinitpcr: %w", err)
+		}
+	}
+	return nil
 }
 
 // restore makes the engine from the saved state, or a new TPM.
@@ -96,19 +113,19 @@ func (s *Service) restore(cfg StartConfig, store *state.Store) (*tpm2.TPM, error
 
 // startup sends TPM2_Startup, as no firmware does it for a vTPM. A resume for
 // which nothing was saved becomes a clear start, as firmware would do it.
-func startup(tpm *tpm2.TPM, resume bool, logf func(string, ...any)) error {
+func startup(tpm *tpm2.TPM, resume bool, logf func(string, ...any)) (resumed bool, err error) {
 	if resume {
 		rc := sendStartup(tpm, uint16(tpm2.TPM_SU_STATE))
 		if rc == tpmwire.RCSuccess {
-			return nil
+			return true, nil
 		}
 		logf("service: no saved state to resume (response code %#x), starting clear", rc)
 		tpm.PowerOn()
 	}
 	if rc := sendStartup(tpm, uint16(tpm2.TPM_SU_CLEAR)); rc != tpmwire.RCSuccess {
-		return fmt.Errorf("TPM2_Startup(CLEAR): response code %#x", rc)
+		return false, fmt.Errorf("TPM2_Startup(CLEAR): response code %#x", rc)
 	}
-	return nil
+	return false, nil
 }
 
 func sendStartup(tpm *tpm2.TPM, kind uint16) uint32 {
