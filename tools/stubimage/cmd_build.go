@@ -9,8 +9,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"xenvtpm/tools/stubimage/build"
+	"xenvtpm/tools/stubimage/manifest"
 	"xenvtpm/tools/stubimage/release"
+	"xenvtpm/tools/stubimage/report"
 	"xenvtpm/tools/tamago/toolchain"
 )
 
@@ -32,8 +36,13 @@ func runBuild(ctx context.Context, env *env, args []string) error {
 	out := fs.String("out", imagesDir, "folder for the images")
 	smoke := fs.String("smoke-out", "build/smoke", "folder for the smoke kernels; empty builds none")
 	version := fs.String("version", devVersion, "version for the manifest")
+	trust := fs.String("trust", "", "sign with a throw-away key, and put the policy that accepts it into this folder (default OUT.trust; - signs nothing)")
+	most := fs.Int("packages", 5, "how many packages of each image to list; 0 prints sizes only")
 	if err := parse(env, fs, args, false); err != nil {
 		return err
+	}
+	if *trust == "" {
+		*trust = filepath.Clean(*out) + ".trust"
 	}
 	p, tc, err := project(ctx, env)
 	if err != nil {
@@ -48,8 +57,57 @@ func runBuild(ctx context.Context, env *env, args []string) error {
 			return err
 		}
 	}
+	if *trust != "-" {
+		if err := signBuild(env, *out, *trust); err != nil {
+			return err
+		}
+	}
 	env.logf("images: %.1f s with %s", time.Since(start).Seconds(), tc.Version)
+	if *most > 0 {
+		cfg := build.Config{Root: p.Root, Toolchain: tc, Logf: env.logf}
+		if err := inspect(ctx, env, cfg, p.Path, build.Release, *most); err != nil {
+			return err
+		}
+	}
 	return summary(env, *out)
+}
+
+// signBuild signs a build that is no release, so that whoever boots it can
+// check that it is still what was built. The key is forgotten at once: the
+// policy in trust accepts this build and no other.
+func signBuild(env *env, images, trust string) error {
+	signer, err := release.ThrowAway()
+	if err != nil {
+		return err
+	}
+	if _, err := release.Sign(images, signer); err != nil {
+		return err
+	}
+	env.logf("images: signed with a throw-away key, which %s accepts", trust)
+	return release.Trust(trust, []ssh.PublicKey{signer.PublicKey()}, "the throw-away key of one build, for tests only")
+}
+
+// inspect prints what images are made of: parts, modules, largest packages.
+func inspect(ctx context.Context, env *env, cfg build.Config, module string, images []build.Image, most int) error {
+	for _, im := range images {
+		r, err := report.Inspect(ctx, cfg, im)
+		if err != nil {
+			return fmt.Errorf("%s: %w", im.Name, err)
+		}
+		if err := report.Print(env.out, r, module, most); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.out)
+	}
+	return nil
+}
+
+func readManifest(dir string) (*manifest.Manifest, error) {
+	b, err := os.ReadFile(filepath.Join(dir, manifest.File))
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Decode(b)
 }
 
 // buildImages builds the release images and describes them.

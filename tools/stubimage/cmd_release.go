@@ -14,7 +14,6 @@ import (
 	"xenvtpm/tools/stubimage/build"
 	"xenvtpm/tools/stubimage/manifest"
 	"xenvtpm/tools/stubimage/release"
-	"xenvtpm/tools/stubimage/report"
 	"xenvtpm/tools/stubimage/repro"
 	"xenvtpm/tools/stubimage/sshsig"
 	"xenvtpm/tools/stubimage/verify"
@@ -40,17 +39,7 @@ func runReport(ctx context.Context, env *env, args []string) error {
 		}
 	}
 	cfg := build.Config{Root: p.Root, Toolchain: tc, Logf: env.logf}
-	for _, im := range images {
-		r, err := report.Inspect(ctx, cfg, im)
-		if err != nil {
-			return fmt.Errorf("%s: %w", im.Name, err)
-		}
-		if err := report.Print(env.out, r, p.Path, *most); err != nil {
-			return err
-		}
-		fmt.Fprintln(env.out)
-	}
-	return nil
+	return inspect(ctx, env, cfg, p.Path, images, *most)
 }
 
 func runRepro(ctx context.Context, env *env, args []string) error {

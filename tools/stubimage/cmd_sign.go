@@ -221,11 +221,7 @@ func runMeasure(ctx context.Context, env *env, args []string) error {
 	}
 	files := fs.Args()
 	if len(files) == 0 {
-		b, err := os.ReadFile(filepath.Join(*dir, manifest.File))
-		if err != nil {
-			return err
-		}
-		m, err := manifest.Decode(b)
+		m, err := readManifest(*dir)
 		if err != nil {
 			return err
 		}

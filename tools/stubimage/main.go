@@ -28,7 +28,7 @@ type command struct {
 }
 
 var commands = []command{
-	{"build", "[--out DIR] [--version V] [--smoke-out DIR]", "build the images, their manifest and the smoke kernels", runBuild},
+	{"build", "[--out DIR] [--version V] [--smoke-out DIR] [--trust DIR] [--packages N]", "build the images, their manifest and the smoke kernels, and say what is inside", runBuild},
 	{"report", "[NAME ...]", "what is inside: packages by size, lines of code, modules", runReport},
 	{"repro", "[--keep]", "build everything twice, differently, and compare", runRepro},
 	{"note", "FILE ...", "add the PVH entry note to linked images", runNote},

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,4 +185,33 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%v: %d %q %q", args, code, out, errs)
 		}
 	}
+}
+
+// A build is signed so that a changed file is found before it boots.
+func TestSignBuild(t *testing.T) {
+	dir, _, _ := images(t)
+	trust := dir + ".trust"
+	for range 2 { // each build replaces the policy of the one before
+		if err := clearSignatures(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := signBuild(&env{io.Discard, io.Discard, os.Getenv}, dir, trust); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errs := call(t, "verify", "--dir", dir, "--policy", trust); code != exitOK {
+			t.Fatalf("exit %d: %s", code, errs)
+		}
+	}
+	write(t, filepath.Join(dir, "vtpm-stub"), []byte("vtpm-stuc"))
+	if code, _, errs := call(t, "verify", "--dir", dir, "--policy", trust); code != exitRefused || !strings.Contains(errs, "changed-file") {
+		t.Errorf("a changed image: %d %s", code, errs)
+	}
+}
+
+func clearSignatures(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.sig"))
+	for _, name := range names {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }

@@ -69,6 +69,9 @@ func Print(w io.Writer, im *Image, module string, most int) error {
 	}
 	fmt.Fprintf(tw, "%d\t\t\t  line tables, types, strings\n", im.Tables)
 	fmt.Fprintf(tw, "%d\t%d\t%d\t  all\n\n", im.Total, lines, packages)
+	for _, m := range im.Modules {
+		fmt.Fprintf(tw, "\t\t\t  %s %s %s\n", m.Path, m.Version, m.Sum)
+	}
 	fmt.Fprintln(tw, "bytes\tlines of code\t\t  largest packages")
 	for i, p := range im.Packages {
 		if i == most {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
 	"fmt"
@@ -32,10 +33,14 @@ type Package struct {
 	Bytes   int64 // of the image, by symbol
 }
 
+// A Module is a Go module of an image, with its hash as go.sum has it.
+type Module struct{ Path, Version, Sum string }
+
 // An Image is what is inside one image.
 type Image struct {
 	Name     string
 	Packages []Package // by size, the largest first
+	Modules  []Module
 	// Tables are bytes of no package: line tables, type data, strings,
 	// headers. BSS is memory, not bytes of the file.
 	Tables, Total, BSS int64
@@ -62,6 +67,13 @@ func Inspect(ctx context.Context, cfg build.Config, im build.Image) (*Image, err
 	}
 	for _, p := range packages {
 		out.Packages = append(out.Packages, *p)
+	}
+	info, err := buildinfo.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range info.Deps {
+		out.Modules = append(out.Modules, Module{m.Path, m.Version, m.Sum})
 	}
 	slices.SortFunc(out.Packages, func(a, b Package) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Path, b.Path))

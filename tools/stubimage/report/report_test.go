@@ -47,7 +47,7 @@ func TestPackageOf(t *testing.T) {
 }
 
 func TestPrint(t *testing.T) {
-	im := &Image{Name: "x", Total: 100, Tables: 10, BSS: 5, Packages: []Package{
+	im := &Image{Name: "x", Total: 100, Tables: 10, BSS: 5, Modules: []Module{{"example.org/m", "v1.0.0", "h1:abc="}}, Packages: []Package{
 		{Path: "xenvtpm/a", Module: "xenvtpm", Lines: 7, Bytes: 50},
 		{Path: "runtime", Module: "std", Lines: 9, Bytes: 25},
 		{Path: "crypto/aes", Module: "std", Lines: 3, Bytes: 10},
@@ -57,7 +57,7 @@ func TestPrint(t *testing.T) {
 	if err := Print(&b, im, "xenvtpm", 2); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"this project", "Go runtime", "crypto", "example.org/m v1.0.0", "line tables", "20", "xenvtpm/a"} {
+	for _, want := range []string{"this project", "Go runtime", "crypto", "example.org/m v1.0.0", "line tables", "20", "xenvtpm/a", "example.org/m v1.0.0 h1:abc="} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}
