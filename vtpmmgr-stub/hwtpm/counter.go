@@ -90,36 +90,39 @@ func (t *TPM) newCounterSession() error {
 
 func (t *TPM) dropCounterSession() {
 	if t.counter.close != nil {
-		if err := t.counter.close(); err != nil {
-			t.c.Logf("hardware TPM: closing the counter's session: %v", err)
-		}
+		_ = t.counter.close() // it may be gone already, which is why it is dropped
 	}
 	t.counter.session, t.counter.close = nil, nil
 }
 
 // withCounter runs a counter command in the session that is open, and once more
-// in a new one if the TPM no longer knows the session.
+// in a new one if the TPM no longer knows that session, or no longer agrees on
+// its nonces: somebody flushed it, or an answer was lost. The index has no
+// dictionary-attack protection, so a second attempt costs nothing.
 func (t *TPM) withCounter(what string, f func(auth tpm2.AuthHandle) error) error {
 	for again := false; ; again = true {
 		if t.counter.index == nil {
 			return ErrCounterMissing
 		}
-		if t.counter.session == nil {
+		fresh := t.counter.session == nil
+		if fresh {
 			if err := t.newCounterSession(); err != nil {
 				return err
 			}
 		}
 		n := t.counter.index
 		err := f(tpm2.AuthHandle{Handle: n.handle, Name: n.name, Auth: t.counter.session})
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case errors.Is(err, tpm2.TPMRCAuthFail), errors.Is(err, tpm2.TPMRCBadAuth):
+		}
+		t.dropCounterSession() // whatever it was: the nonces may have moved
+		auth := errors.Is(err, tpm2.TPMRCAuthFail) || errors.Is(err, tpm2.TPMRCBadAuth)
+		switch {
+		case (auth || sessionLost(err)) && !fresh && !again:
+		case auth:
 			return fmt.Errorf("%s: %w", what, ErrCounterReplaced)
 		case errors.Is(err, tpm2.TPMRCHandle):
 			return fmt.Errorf("%s: %w", what, ErrCounterMissing)
-		case sessionLost(err) && !again:
-			t.counter.session, t.counter.close = nil, nil
 		default:
 			return classify(what, err)
 		}

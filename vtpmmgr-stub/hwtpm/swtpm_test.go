@@ -410,6 +410,59 @@ func TestBusInterference(t *testing.T) {
 	}
 }
 
+// An answer that gets lost, before or after the TPM has acted, leaves a counter
+// that can be read and goes on.
+func TestLostAnswer(t *testing.T) {
+	s := swtpmtest.Start(t, true)
+	tpm := open(t, s)
+	v, err := tpm.MakeCounter(counterAuth())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ccIncrement = 0x134
+	lost := errors.New("lost")
+	isIncrement := func(cmd []byte) bool { return binary.BigEndian.Uint32(cmd[6:]) == ccIncrement }
+	for name, c := range map[string]struct {
+		set   func(on bool)
+		moved uint64
+	}{
+		"command lost": {func(on bool) {
+			if s.Before = nil; on {
+				s.Before = func(cmd []byte) ([]byte, error) {
+					if isIncrement(cmd) {
+						return nil, lost
+					}
+					return nil, nil
+				}
+			}
+		}, 0},
+		"answer lost": {func(on bool) {
+			if s.After = nil; on {
+				s.After = func(cmd, rsp []byte) ([]byte, error) {
+					if isIncrement(cmd) {
+						return nil, lost
+					}
+					return rsp, nil
+				}
+			}
+		}, 1},
+	} {
+		c.set(true)
+		if err := tpm.Increment(); !errors.Is(err, ErrNoTPM) {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.set(false)
+		v += c.moved
+		if got, err := tpm.Counter(); err != nil || got != v {
+			t.Errorf("%s: counter %d, want %d: %v", name, got, v, err)
+		}
+		if err := tpm.Increment(); err != nil {
+			t.Errorf("%s: afterwards: %v", name, err)
+		}
+		v++
+	}
+}
+
 func BenchmarkIncrement(b *testing.B) {
 	s := swtpmtest.Start(b, true)
 	tpm := open(b, s)
