@@ -208,7 +208,11 @@ func (d *daemon) hold(conn net.Conn) func() {
 		case <-d.stop:
 		case <-done:
 		}
-		_ = conn.Close() // ends a read that waits
+		// Both end a read that waits, the first one a blocking read on a copy too.
+		if c, ok := conn.(interface{ CloseRead() error }); ok {
+			_ = c.CloseRead() // fails when the other side is gone
+		}
+		_ = conn.Close()
 	}()
 	return func() { close(done) }
 }

@@ -46,11 +46,12 @@ func startUnix(t *testing.T, state string, args ...string) *unixDaemon {
 	return d
 }
 
-// waitFor waits until a socket file is there.
+// waitFor waits until somebody listens on a socket.
 func waitFor(t *testing.T, p *tpmproc.Process, path string) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if _, err := os.Stat(path); err == nil {
+		if c, err := net.Dial("unix", path); err == nil {
+			_ = c.Close() // nothing was sent
 			return
 		}
 		select {

@@ -26,8 +26,13 @@ var ErrFrame = errors.New("size field of a TPM command is out of range")
 // ServeData answers TPM commands on a connection until it ends, or after one
 // command when once is set.
 func ServeData(m *Machine, conn io.ReadWriter, once bool) error {
+	if b, ok := newBlocking(conn); ok {
+		defer func() { _ = b.Close() }() // a copy; the caller closes its own
+		conn = b
+	}
 	buf := make([]byte, simHeaderLen+MaxCommand)
 	out := make([]byte, 0, MaxCommand+8)
+	scratch := make([]byte, 0, MaxCommand)
 	for {
 		cmd, locality, sim, err := readCommand(conn, buf)
 		if errors.Is(err, io.EOF) {
@@ -42,7 +47,7 @@ func ServeData(m *Machine, conn io.ReadWriter, once bool) error {
 			return err
 		}
 		if sim {
-			out = simAnswer(m, locality, cmd, out)
+			out = simAnswer(m, locality, cmd, scratch, out)
 		} else {
 			out = m.Execute(cmd, out[:0])
 		}
@@ -55,8 +60,8 @@ func ServeData(m *Machine, conn io.ReadWriter, once bool) error {
 	}
 }
 
-func simAnswer(m *Machine, locality uint8, cmd, out []byte) []byte {
-	rsp := m.ExecuteAt(locality, cmd, make([]byte, 0, MaxCommand))
+func simAnswer(m *Machine, locality uint8, cmd, scratch, out []byte) []byte {
+	rsp := m.ExecuteAt(locality, cmd, scratch)
 	out = binary.BigEndian.AppendUint32(out[:0], uint32(len(rsp)))
 	return binary.BigEndian.AppendUint32(append(out, rsp...), 0)
 }

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stat sums up the times of one command on one TPM.
+type stat struct {
+	Count  int           `json:"count"`
+	Median time.Duration `json:"median_ns"`
+	P95    time.Duration `json:"p95_ns"`
+}
+
+func summarize(d []time.Duration) stat {
+	if len(d) == 0 {
+		return stat{}
+	}
+	d = slices.Sorted(slices.Values(d))
+	return stat{len(d), d[len(d)/2], d[min(len(d)-1, len(d)*95/100)]}
+}
+
+// row is one line of the table. Ratio is how many times as fast vtpmd is.
+type row struct {
+	Name    string  `json:"name"`
+	Swtpm   stat    `json:"swtpm"`
+	Vtpmd   stat    `json:"vtpmd"`
+	Ratio   float64 `json:"ratio"`
+	Durable *stat   `json:"vtpmd_durable,omitempty"`
+	KeyGen  bool    `json:"keygen,omitempty"`
+}
+
+// memory is in KiB.
+type memory struct {
+	Now  int `json:"rss_kib"`
+	Peak int `json:"peak_kib"`
+}
+
+type result struct {
+	Date    string            `json:"date"`
+	CPU     string            `json:"cpu"`
+	Version string            `json:"swtpm_version"`
+	Rows    []row             `json:"rows"`
+	Mean    float64           `json:"geometric_mean"`
+	Memory  map[string]memory `json:"memory"`
+}
+
+// measure runs everything.
+func measure(cfg config) (r *result, err error) {
+	r = &result{Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Version: versionOf(cfg.swtpm), Memory: map[string]memory{}}
+	programs := []program{{name: "swtpm", path: cfg.swtpm}, {name: "vtpmd", path: cfg.vtpmd, nofsync: true}, {name: "vtpmd-durable", path: cfg.vtpmd}}
+	var cs []*contender
+	defer func() {
+		for _, c := range cs {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	for _, p := range programs {
+		state := filepath.Join(cfg.dir, p.name)
+		if err := os.Mkdir(state, 0o700); err != nil {
+			return nil, err
+		}
+		c, err := startTPM(p, state, cfg.dir)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, c)
+	}
+	for _, o := range ops {
+		if !cfg.only.MatchString(o.name) {
+			continue
+		}
+		w, err := compare(cfg, o, cs)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+		r.Rows = append(r.Rows, w)
+	}
+	for _, c := range cs[:2] {
+		now, peak, err := c.rss()
+		if err != nil {
+			return nil, err
+		}
+		r.Memory[c.name] = memory{now, peak}
+	}
+	if cfg.only.MatchString(startName) {
+		w, err := compareStart(cfg, programs[:2])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", startName, err)
+		}
+		r.Rows = append(r.Rows, w)
+	}
+	r.mean()
+	return r, nil
+}
+
+func (r *result) mean() {
+	sum := 0.0
+	for i := range r.Rows {
+		w := &r.Rows[i]
+		w.Ratio = float64(w.Swtpm.Median) / float64(max(w.Vtpmd.Median, 1))
+		sum += math.Log(w.Ratio)
+	}
+	if n := len(r.Rows); n > 0 {
+		r.Mean = math.Exp(sum / float64(n))
+	}
+}
+
+// compare measures one op on the TPMs in turns. Those after the second take part in durable ops only.
+func compare(cfg config, o op, cs []*contender) (row, error) {
+	if !o.durable {
+		cs = cs[:2]
+	}
+	steps := make([]func() error, len(cs))
+	times := make([][]time.Duration, len(cs))
+	for i, c := range cs {
+		var err error
+		if steps[i], err = o.setup(c); err == nil {
+			err = steps[i]() // the first time is slower
+		}
+		if err != nil {
+			return row{}, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	enough := func(spent time.Duration) bool {
+		if o.keygen {
+			return len(times[0]) >= cfg.keys
+		}
+		return spent >= cfg.budget && len(times[0]) >= 5
+	}
+	for spent := time.Duration(0); !enough(spent); {
+		for i, c := range cs {
+			from := time.Now()
+			for range o.burst {
+				c.elapsed = 0
+				if err := steps[i](); err != nil {
+					return row{}, fmt.Errorf("%s: %w", c.name, err)
+				}
+				times[i] = append(times[i], c.elapsed)
+			}
+			if i < 2 {
+				spent += time.Since(from) / 2
+			}
+		}
+	}
+	w := row{Name: o.name, Swtpm: summarize(times[0]), Vtpmd: summarize(times[1]), KeyGen: o.keygen}
+	if o.durable {
+		s := summarize(times[2])
+		w.Durable = &s
+	}
+	for _, c := range cs {
+		if err := c.flushAll(); err != nil {
+			return row{}, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return w, nil
+}
+
+// flushAll removes what an op left: transient objects and loaded sessions.
+func (c *contender) flushAll() error {
+	for _, kind := range []byte{0x80, 0x02} {
+		rsp, err := c.Send([]byte{0x80, 0x01, 0, 0, 0, 22, 0, 0, 0x01, 0x7a, 0, 0, 0, 1, kind, 0, 0, 0, 0, 0, 0, 64})
+		if err != nil {
+			return err
+		}
+		for h := rsp[min(19, len(rsp)):]; len(h) >= 4; h = h[4:] {
+			if _, err := c.Send(append([]byte{0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65}, h[:4]...)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const startName = "process start to first answer"
+
+func compareStart(cfg config, programs []program) (row, error) {
+	times := make([][]time.Duration, len(programs))
+	for i, p := range programs {
+		if err := os.Mkdir(filepath.Join(cfg.dir, "start-"+p.name), 0o700); err != nil {
+			return row{}, err
+		}
+		if _, err := startTime(p, filepath.Join(cfg.dir, "start-"+p.name), cfg.dir); err != nil { // makes the state
+			return row{}, err
+		}
+		times[i] = nil
+	}
+	for range 20 {
+		for i, p := range programs {
+			d, err := startTime(p, filepath.Join(cfg.dir, "start-"+p.name), cfg.dir)
+			if err != nil {
+				return row{}, err
+			}
+			times[i] = append(times[i], d)
+		}
+	}
+	return row{Name: startName, Swtpm: summarize(times[0]), Vtpmd: summarize(times[1])}, nil
+}
+
+func cpuModel() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	_, rest, _ := strings.Cut(string(b), "model name\t: ")
+	name, _, _ := strings.Cut(rest, "\n")
+	return name
+}
+
+func versionOf(program string) string {
+	out, err := exec.Command(program, "--version").Output()
+	if err != nil {
+		return "unknown"
+	}
+	line, _, _ := strings.Cut(string(out), ",")
+	return strings.TrimPrefix(strings.TrimSpace(line), "TPM emulator version ")
+}

@@ -1,0 +1,384 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// An op prepares a TPM and returns the step that is measured. Only commands
+// between c.timing = true and false count; a step flushes what it made.
+type op struct {
+	name  string
+	setup func(c *contender) (func() error, error)
+	// burst is how many steps run on one TPM before the other gets its turn.
+	burst int
+	// durable ops are also measured with state synced to disk.
+	durable bool
+	// keygen ops vary so much that their 95th percentile is told too.
+	keygen bool
+}
+
+var ops = []op{
+	{name: "GetRandom 32", setup: simple(tpm2.GetRandom{BytesRequested: 32}), burst: 50},
+	{name: "PCR_Read", setup: simple(tpm2.PCRRead{PCRSelectionIn: pcrs(0, 1, 2, 3, 4, 5, 6, 7)}), burst: 50},
+	{name: "PCR_Extend", setup: simple(extend), burst: 50},
+	{name: "Hash SHA-256 1 KiB", setup: simple(tpm2.Hash{Data: buffer(1024), HashAlg: tpm2.TPMAlgSHA256, Hierarchy: tpm2.TPMRHNull}), burst: 50},
+	{name: "HMAC SHA-256 1 KiB", setup: hmacOp, burst: 50},
+	{name: "EncryptDecrypt2 AES-128-CFB 1 KiB", setup: cipherOp, burst: 50},
+	{name: "NV_Write 64", setup: nvWrite, burst: 20, durable: true},
+	{name: "NV_Read 64", setup: nvRead, burst: 50},
+	{name: "StartAuthSession, FlushContext", setup: sessionOp, burst: 50},
+	{name: "HMAC session, encrypted GetRandom", setup: sessionUseOp, burst: 50},
+	{name: "ContextSave, ContextLoad, FlushContext", setup: contextOp, burst: 20},
+	{name: "CreatePrimary ECC P-256", setup: createPrimary(eccStorage), burst: 5},
+	{name: "Create ECC P-256", setup: create(eccSigning), burst: 5},
+	{name: "Load ECC P-256", setup: load(eccSigning), burst: 10},
+	{name: "Load RSA 2048", setup: load(rsaSigning), burst: 10},
+	{name: "Sign ECDSA P-256", setup: sign(eccSigning), burst: 20},
+	{name: "Verify ECDSA P-256", setup: verify(eccSigning), burst: 20},
+	{name: "Sign RSA 2048 (RSASSA)", setup: sign(rsaSigning), burst: 10},
+	{name: "Verify RSA 2048", setup: verify(rsaSigning), burst: 20},
+	{name: "Quote ECDSA P-256", setup: quote(eccSigning), burst: 20},
+	{name: "Quote RSA 2048", setup: quote(rsaSigning), burst: 10},
+	{name: "Seal, Load, Unseal, FlushContext", setup: sealOp, burst: 10},
+	{name: "SelfTest (full)", setup: selfTest, burst: 1},
+	{name: "CreatePrimary RSA 2048", setup: createPrimary(rsaStorage), burst: 1, keygen: true},
+	{name: "Create RSA 2048", setup: create(rsaSigning), burst: 1, keygen: true},
+}
+
+// timed runs f with the clock on.
+func (c *contender) timed(f func() error) error {
+	c.timing = true
+	err := f()
+	c.timing = false
+	return err
+}
+
+func simple[R any](cmd tpm2.Command[R, *R]) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		return func() error {
+			return c.timed(func() error { _, err := run(c, cmd); return err })
+		}, nil
+	}
+}
+
+// run executes any go-tpm command.
+func run[R any](c *contender, cmd tpm2.Command[R, *R]) (*R, error) {
+	e, ok := cmd.(interface {
+		Execute(t transportTPM, s ...tpm2.Session) (*R, error)
+	})
+	if !ok {
+		return nil, fmt.Errorf("%T has no Execute", cmd)
+	}
+	return e.Execute(c)
+}
+
+func buffer(n int) tpm2.TPM2BMaxBuffer { return tpm2.TPM2BMaxBuffer{Buffer: make([]byte, n)} }
+
+func pcrs(nr ...uint) tpm2.TPMLPCRSelection {
+	return tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(nr...)}}}
+}
+
+var extend = tpm2.PCRExtend{
+	PCRHandle: tpm2.AuthHandle{Handle: 16, Auth: tpm2.PasswordAuth(nil)},
+	Digests:   tpm2.TPMLDigestValues{Digests: []tpm2.TPMTHA{{HashAlg: tpm2.TPMAlgSHA256, Digest: make([]byte, 32)}}},
+}
+
+// key is a loaded object; blobs are those it was loaded from.
+type key struct {
+	handle tpm2.NamedHandle
+	parent tpm2.NamedHandle
+	priv   tpm2.TPM2BPrivate
+	pub    tpm2.TPM2BPublic
+}
+
+func (c *contender) flush(h tpm2.TPMHandle) error {
+	_, err := tpm2.FlushContext{FlushHandle: h}.Execute(c)
+	return err
+}
+
+// primary makes the parent of the benchmark's keys.
+func (c *contender) primary() (tpm2.NamedHandle, error) {
+	r, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(c)
+	if err != nil {
+		return tpm2.NamedHandle{}, err
+	}
+	return tpm2.NamedHandle{Handle: r.ObjectHandle, Name: r.Name}, nil
+}
+
+// newKey makes and loads a key below a new parent.
+func (c *contender) newKey(t tpm2.TPMTPublic, secret []byte) (*key, error) {
+	parent, err := c.primary()
+	if err != nil {
+		return nil, err
+	}
+	r, err := createCmd(parent, t, secret).Execute(c)
+	if err != nil {
+		return nil, err
+	}
+	l, err := tpm2.Load{ParentHandle: parent, InPrivate: r.OutPrivate, InPublic: r.OutPublic}.Execute(c)
+	if err != nil {
+		return nil, err
+	}
+	return &key{tpm2.NamedHandle{Handle: l.ObjectHandle, Name: l.Name}, parent, r.OutPrivate, r.OutPublic}, nil
+}
+
+func createCmd(parent tpm2.NamedHandle, t tpm2.TPMTPublic, secret []byte) tpm2.Create {
+	cmd := tpm2.Create{ParentHandle: parent, InPublic: tpm2.New2B(t)}
+	if secret != nil {
+		cmd.InSensitive = tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{Data: tpm2.NewTPMUSensitiveCreate(&tpm2.TPM2BSensitiveData{Buffer: secret})}}
+	}
+	return cmd
+}
+
+func hmacOp(c *contender) (func() error, error) {
+	k, err := c.newKey(hmacKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	cmd := tpm2.Hmac{Handle: tpm2.AuthHandle{Handle: k.handle.Handle, Name: k.handle.Name, Auth: tpm2.PasswordAuth(nil)}, Buffer: buffer(1024), HashAlg: tpm2.TPMAlgSHA256}
+	return simple(cmd)(c)
+}
+
+func cipherOp(c *contender) (func() error, error) {
+	k, err := c.newKey(aesKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	return simple(tpm2.EncryptDecrypt2{KeyHandle: k.handle, Message: buffer(1024), Mode: tpm2.TPMAlgCFB, IV: tpm2.TPM2BIV{Buffer: make([]byte, 16)}})(c)
+}
+
+// nvIndex defines an index of 64 octets, if it isn't there yet.
+func nvIndex(c *contender) (tpm2.NamedHandle, error) {
+	const index = 0x01500001
+	pub := tpm2.TPMSNVPublic{NVIndex: index, NameAlg: tpm2.TPMAlgSHA256, DataSize: 64,
+		Attributes: tpm2.TPMANV{OwnerWrite: true, OwnerRead: true, NT: tpm2.TPMNTOrdinary, NoDA: true}}
+	if _, err := (tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}).Execute(c); err != nil {
+		if _, err := (tpm2.NVDefineSpace{AuthHandle: tpm2.TPMRHOwner, PublicInfo: tpm2.New2B(pub)}).Execute(c); err != nil {
+			return tpm2.NamedHandle{}, err
+		}
+		first := tpm2.NVWrite{AuthHandle: tpm2.TPMRHOwner, NVIndex: tpm2.NamedHandle{Handle: index, Name: tpm2.TPM2BName{}}, Data: tpm2.TPM2BMaxNVBuffer{Buffer: make([]byte, 64)}}
+		if _, err := first.Execute(c); err != nil {
+			return tpm2.NamedHandle{}, err
+		}
+	}
+	r, err := tpm2.NVReadPublic{NVIndex: tpm2.TPMHandle(index)}.Execute(c)
+	if err != nil {
+		return tpm2.NamedHandle{}, err
+	}
+	return tpm2.NamedHandle{Handle: index, Name: r.NVName}, nil
+}
+
+func nvWrite(c *contender) (func() error, error) {
+	ix, err := nvIndex(c)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, 64)
+	return func() error {
+		data[0]++ // the same octets again would need no write
+		return c.timed(func() error {
+			_, err := tpm2.NVWrite{AuthHandle: tpm2.TPMRHOwner, NVIndex: ix, Data: tpm2.TPM2BMaxNVBuffer{Buffer: data}}.Execute(c)
+			return err
+		})
+	}, nil
+}
+
+func nvRead(c *contender) (func() error, error) {
+	ix, err := nvIndex(c)
+	if err != nil {
+		return nil, err
+	}
+	return simple(tpm2.NVRead{AuthHandle: tpm2.TPMRHOwner, NVIndex: ix, Size: 64})(c)
+}
+
+func sessionOp(c *contender) (func() error, error) {
+	return func() error {
+		return c.timed(func() error {
+			_, end, err := tpm2.HMACSession(c, tpm2.TPMAlgSHA256, 16)
+			if err != nil {
+				return err
+			}
+			return end()
+		})
+	}, nil
+}
+
+func sessionUseOp(c *contender) (func() error, error) {
+	s, _, err := tpm2.HMACSession(c, tpm2.TPMAlgSHA256, 16, tpm2.AESEncryption(128, tpm2.EncryptOut))
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		return c.timed(func() error {
+			_, err := tpm2.GetRandom{BytesRequested: 32}.Execute(c, s)
+			return err
+		})
+	}, nil
+}
+
+func contextOp(c *contender) (func() error, error) {
+	k, err := c.newKey(eccSigning, nil)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		return c.timed(func() error {
+			s, err := tpm2.ContextSave{SaveHandle: k.handle.Handle}.Execute(c)
+			if err != nil {
+				return err
+			}
+			l, err := tpm2.ContextLoad{Context: s.Context}.Execute(c)
+			if err != nil {
+				return err
+			}
+			return c.flush(l.LoadedHandle)
+		})
+	}, nil
+}
+
+// createPrimary makes a different key each time: a TPM derives the same key from
+// the same template, and how long that takes is a matter of luck.
+func createPrimary(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		return func() error {
+			unique := make([]byte, 32)
+			if _, err := rand.Read(unique); err != nil {
+				return err
+			}
+			pub := t
+			if t.Type == tpm2.TPMAlgRSA {
+				pub.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: unique})
+			} else {
+				pub.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{X: tpm2.TPM2BECCParameter{Buffer: unique}})
+			}
+			var h tpm2.TPMHandle
+			err := c.timed(func() error {
+				r, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(pub)}.Execute(c)
+				if err == nil {
+					h = r.ObjectHandle
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return c.flush(h)
+		}, nil
+	}
+}
+
+func create(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		parent, err := c.primary()
+		if err != nil {
+			return nil, err
+		}
+		return simple(createCmd(parent, t, nil))(c)
+	}
+}
+
+func load(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		k, err := c.newKey(t, nil)
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			var h tpm2.TPMHandle
+			err := c.timed(func() error {
+				l, err := tpm2.Load{ParentHandle: k.parent, InPrivate: k.priv, InPublic: k.pub}.Execute(c)
+				if err == nil {
+					h = l.ObjectHandle
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return c.flush(h)
+		}, nil
+	}
+}
+
+var digest = sha256.Sum256([]byte("benchmark"))
+
+func signCmd(k *key) tpm2.Sign {
+	return tpm2.Sign{KeyHandle: k.handle, Digest: tpm2.TPM2BDigest{Buffer: digest[:]}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull}}
+}
+
+func sign(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		k, err := c.newKey(t, nil)
+		if err != nil {
+			return nil, err
+		}
+		return simple(signCmd(k))(c)
+	}
+}
+
+func verify(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		k, err := c.newKey(t, nil)
+		if err != nil {
+			return nil, err
+		}
+		s, err := signCmd(k).Execute(c)
+		if err != nil {
+			return nil, err
+		}
+		return simple(tpm2.VerifySignature{KeyHandle: k.handle.Handle, Digest: tpm2.TPM2BDigest{Buffer: digest[:]}, Signature: s.Signature})(c)
+	}
+}
+
+func quote(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
+	return func(c *contender) (func() error, error) {
+		k, err := c.newKey(t, nil)
+		if err != nil {
+			return nil, err
+		}
+		return simple(tpm2.Quote{SignHandle: k.handle, QualifyingData: tpm2.TPM2BData{Buffer: digest[:]}, InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+			PCRSelect: pcrs(0, 1, 2, 3, 4, 5, 6, 7)})(c)
+	}
+}
+
+func sealOp(c *contender) (func() error, error) {
+	parent, err := c.primary()
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		return c.timed(func() error {
+			r, err := createCmd(parent, sealed, digest[:]).Execute(c)
+			if err != nil {
+				return err
+			}
+			l, err := tpm2.Load{ParentHandle: parent, InPrivate: r.OutPrivate, InPublic: r.OutPublic}.Execute(c)
+			if err != nil {
+				return err
+			}
+			if _, err := (tpm2.Unseal{ItemHandle: tpm2.NamedHandle{Handle: l.ObjectHandle, Name: l.Name}}).Execute(c); err != nil {
+				return err
+			}
+			return c.flush(l.ObjectHandle)
+		})
+	}, nil
+}
+
+// selfTest sends TPM2_SelfTest(fullTest), which go-tpm does not have.
+func selfTest(c *contender) (func() error, error) {
+	cmd := []byte{0x80, 0x01, 0, 0, 0, 11, 0, 0, 0x01, 0x43, 1}
+	return func() error {
+		return c.timed(func() error {
+			rsp, err := c.Send(cmd)
+			if err == nil && (rsp[6]|rsp[7]|rsp[8]|rsp[9]) != 0 {
+				err = fmt.Errorf("SelfTest: response %x", rsp)
+			}
+			return err
+		})
+	}, nil
+}
