@@ -172,7 +172,16 @@ func (t *Table) Wait(deadline int64) {
 			return
 		}
 		ports, until := t.window(now, deadline)
-		t.hv.PollPorts(ports, timeout(until)) // an error or early return is met by the loop
+		t.poll(ports, now, until)
+	}
+}
+
+// poll sleeps until an event or the time until; returning early is met by the
+// caller's loop. A poll that Xen refuses, which it should not, must not make that loop
+// spin: one that names no port is never refused, and ends at any event.
+func (t *Table) poll(ports []Port, now, until int64) {
+	if t.hv.PollPorts(ports, timeout(until)) < 0 {
+		t.hv.PollPorts(nil, timeout(min(until, now+manyPortsSlice)))
 	}
 }
 
@@ -196,8 +205,12 @@ func (t *Table) WaitPort(p Port, deadline int64) {
 	}
 	w, bit := split(p)
 	one := [1]Port{p}
-	for t.shared.Load64(abi.SharedInfoEvtchnPending+8*w)&bit == 0 && t.Now() < deadline {
-		t.hv.PollPorts(one[:], timeout(deadline))
+	for t.shared.Load64(abi.SharedInfoEvtchnPending+8*w)&bit == 0 {
+		now := t.Now()
+		if now >= deadline {
+			return
+		}
+		t.poll(one[:], now, deadline)
 	}
 }
 

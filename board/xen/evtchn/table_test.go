@@ -18,6 +18,9 @@ type script struct {
 	calls []uint32
 	polls []poll
 	fire  Port // becomes pending during the next poll
+
+	pollRC  int // of every poll that names a port
+	refused int // such polls
 }
 
 type poll struct {
@@ -39,7 +42,15 @@ func (s *script) EventChannelOp(cmd uint32, arg *[abi.EvtchnBindInterdomainSize]
 }
 
 func (s *script) PollPorts(ports []Port, timeout uint64) int {
-	s.polls = append(s.polls, poll{len(ports), ports[0], timeout})
+	if len(ports) > 0 && s.pollRC != 0 {
+		s.refused++
+		return s.pollRC
+	}
+	var first Port
+	if len(ports) > 0 {
+		first = ports[0]
+	}
+	s.polls = append(s.polls, poll{len(ports), first, timeout})
 	if timeout != 0 {
 		s.now = max(s.now, int64(timeout))
 	}
@@ -173,6 +184,27 @@ func TestWait(t *testing.T) {
 	tab.Rearm(99)
 	if !tab.TestClear(a) || s.page.Load64(abi.SharedInfoEvtchnPending+8) != 0 {
 		t.Error("Rearm")
+	}
+}
+
+// TestPollRefused: a poll that Xen refuses does not make a wait spin.
+func TestPollRefused(t *testing.T) {
+	s, tab := newTable()
+	a, _ := tab.AllocUnbound(1)
+	s.pollRC = -int(abi.EINVAL)
+	for name, wait := range map[string]func(int64){
+		"Wait": tab.Wait, "WaitPort": func(deadline int64) { tab.WaitPort(a, deadline) },
+	} {
+		s.refused, s.polls = 0, nil
+		until := s.now + 1e9
+		wait(until)
+		if s.now != until || s.refused > 100 || s.refused != len(s.polls) {
+			t.Errorf("%s: %d polls refused and %d slept by %d, want about 100 by %d", name, s.refused, len(s.polls), s.now, until)
+		}
+		s.fire = a
+		if wait(Forever); !tab.TestClear(a) {
+			t.Errorf("%s: lost the event", name)
+		}
 	}
 }
 
