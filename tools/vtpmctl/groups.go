@@ -79,22 +79,21 @@ func runGroupShow(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	groups, err := e.groups()
-	if err != nil {
+	var out proto.Groups
+	if err := e.ask(proto.OrdGroupList, proto.GroupsRequest{ID: &id}, &out); err != nil {
 		return err
 	}
-	for _, g := range groups {
-		if g.ID != id {
-			continue
-		}
-		return e.print(g, func() {
-			fmt.Fprintf(e.out, "group      %s\nuuid       %v\nstate      %s\nauthority  %s\npolicy     %d\n", g.Name, g.ID, strings.TrimSpace(openState(g)+" "+g.Why), orDash(g.Authority), g.Sequence)
-			for _, s := range g.States {
-				fmt.Fprintf(e.out, "approved   %s\n", s)
-			}
-		})
+	if len(out.Groups) != 1 || out.Groups[0].VTPMs == nil {
+		return errors.New("the manager answered with something else than one group")
 	}
-	return fmt.Errorf("no group %v", id)
+	g := out.Groups[0]
+	return e.print(g, func() {
+		fmt.Fprintf(e.out, "group      %s\nuuid       %v\nstate      %s\nauthority  %s\npolicy     %d\nvTPMs      %d\n", g.Name, g.ID,
+			strings.TrimSpace(openState(g)+" "+printable(g.Why)), orDash(g.Authority), g.Sequence, *g.VTPMs)
+		for _, s := range g.States {
+			fmt.Fprintf(e.out, "approved   %s\n", s)
+		}
+	})
 }
 
 func runGroupDelete(e *env, args []string) error {

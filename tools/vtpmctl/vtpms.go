@@ -65,7 +65,7 @@ func (e *env) status(s proto.Status) {
 		fmt.Fprintf(e.out, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	if s.Degraded != "" {
-		line("state", "DEGRADED: %s", s.Degraded)
+		line("state", "DEGRADED: %s", printable(s.Degraded))
 		if s.Recoverable {
 			line("", "the recovery key can open the store: vtpmctl recovery request")
 		}
@@ -109,10 +109,18 @@ func (e *env) group(name string) (proto.UUID, error) {
 	return found[0], nil
 }
 
-func (e *env) groups() ([]proto.Group, error) {
-	var out proto.Groups
-	err := e.ask(proto.OrdGroupList, proto.Empty{}, &out)
-	return out.Groups, err
+func (e *env) groups() (all []proto.Group, err error) {
+	for req := (proto.GroupsRequest{}); ; {
+		var page proto.Groups
+		if err := e.ask(proto.OrdGroupList, req, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Groups...)
+		if !page.More || len(page.Groups) == 0 {
+			return all, nil
+		}
+		req.After = &page.Groups[len(page.Groups)-1].ID
+	}
 }
 
 func runList(e *env, args []string) error {

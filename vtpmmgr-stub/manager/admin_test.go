@@ -288,7 +288,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("the other group: %v", err)
 	}
 	var groups proto.Groups
-	if err := s.a.Admin(proto.OrdGroupList, proto.Empty{}, &groups); err != nil || len(groups.Groups) != 2 {
+	if err := s.a.Admin(proto.OrdGroupList, proto.GroupsRequest{}, &groups); err != nil || len(groups.Groups) != 2 {
 		t.Fatalf("%+v %v", groups, err)
 	}
 	for _, d := range groups.Groups {
@@ -315,6 +315,52 @@ func TestGroups(t *testing.T) {
 	}
 	if !s.hasEvent(EventMoved, "moved") || !s.hasEvent(EventBadPolicy, "signature") {
 		t.Error("events are missing")
+	}
+}
+
+// Every answer fits, however much there is of everything.
+func TestFullPages(t *testing.T) {
+	s := newSite(t)
+	long := strings.Repeat("<\"", maxEventText) // what JSON makes longest
+	for i := range 300 {
+		s.m.events.add(Event{Kind: EventDamaged, Domain: uint16(i), Count: 1, UUID: uuid(i), Text: long[:maxEventText]})
+		if len(s.m.events.pending) == maxPending {
+			if err := s.m.commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !s.hasEvent(EventDamaged, "<") {
+		t.Error("no events")
+	}
+	states := make([]hwtpm.Approval, 32)
+	for i := range states {
+		states[i] = hwtpm.Approval{PCRs: selection, Digest: [32]byte{byte(i)}}
+	}
+	states[31] = s.present()
+	g := proto.UUID{7}
+	s.must(proto.OrdGroupCreate, proto.GroupCreate{ID: g, Name: strings.Repeat("n", maxGroupName), Authority: s.public(), Policy: s.list(g, 1, states...)})
+	var groups proto.Groups
+	if err := s.a.Admin(proto.OrdGroupList, proto.GroupsRequest{ID: &g}, &groups); err != nil || len(groups.Groups) != 1 || len(groups.Groups[0].States) != 32 || *groups.Groups[0].VTPMs != 0 {
+		t.Errorf("%+v %v", groups, err)
+	}
+	for i := range maxGroups - 2 { // as if they were there
+		s.m.groups[proto.UUID{9, byte(i)}] = &group{id: proto.UUID{9, byte(i)}, name: strings.Repeat("\"", maxGroupName), why: errors.New(strings.Repeat("<", 1000)), binding: s.m.groups[g].binding}
+	}
+	seen := 0
+	req := proto.GroupsRequest{}
+	for {
+		if err := s.a.Admin(proto.OrdGroupList, req, &groups); err != nil {
+			t.Fatal(err)
+		}
+		seen += len(groups.Groups)
+		if !groups.More {
+			break
+		}
+		req.After = &groups.Groups[len(groups.Groups)-1].ID
+	}
+	if seen != maxGroups {
+		t.Errorf("%d of %d groups listed", seen, maxGroups)
 	}
 }
 

@@ -1,10 +1,13 @@
 package manager
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -64,8 +67,12 @@ func (m *Manager) countVTPMs() uint64 {
 	return m.store.Count() - min(other, m.store.Count())
 }
 
-// listLimit keeps a page of the list below MaxAdmin.
-const listLimit = 200
+// Entries of a page of vTPMs, events and groups, which keep it below MaxAdmin.
+const (
+	listLimit  = 200
+	eventLimit = 100
+	groupLimit = 40
+)
 
 func (m *Manager) adminList(_ *Request, in proto.ListRequest) (any, error) {
 	out := proto.List{VTPMs: []proto.VTPM{}}
@@ -202,7 +209,7 @@ func (m *Manager) adminMove(req *Request, in proto.Target) (any, error) {
 func (m *Manager) adminEvents(_ *Request, in proto.EventsRequest) (any, error) {
 	out := proto.Events{Events: []proto.Event{}}
 	add := func(e Event) bool {
-		if len(out.Events) == listLimit {
+		if len(out.Events) == eventLimit {
 			out.More = true
 			return false
 		}
@@ -226,23 +233,48 @@ func (m *Manager) adminEvents(_ *Request, in proto.EventsRequest) (any, error) {
 	return out, errors.Join(err, bad)
 }
 
-func (m *Manager) adminGroups(_ *Request, _ proto.Empty) (any, error) {
+func (m *Manager) adminGroups(_ *Request, in proto.GroupsRequest) (any, error) {
+	if in.ID != nil {
+		g := m.groups[*in.ID]
+		if g == nil {
+			return nil, errNoGroup
+		}
+		d := describeGroup(g, true)
+		n, err := m.members(g.id)
+		d.VTPMs = &n
+		return proto.Groups{Groups: []proto.Group{d}}, err
+	}
 	out := proto.Groups{Groups: []proto.Group{}}
-	for _, g := range m.groups {
-		d := proto.Group{ID: g.id, Name: g.name, Open: g.box != nil, Sequence: g.sequence}
-		if g.why != nil {
-			d.Why = g.why.Error()
+	for _, id := range slices.SortedFunc(maps.Keys(m.groups), func(a, b proto.UUID) int { return bytes.Compare(a[:], b[:]) }) {
+		if in.After != nil && bytes.Compare(id[:], in.After[:]) <= 0 {
+			continue
 		}
-		if g.binding != nil {
-			d.Authority = hwtpm.AuthorityName(g.binding.Auth.Public)
-			for _, a := range g.binding.Auth.Approvals {
-				d.States = append(d.States, stateText(a))
-			}
+		if out.More = len(out.Groups) == groupLimit; out.More {
+			break
 		}
-		out.Groups = append(out.Groups, d)
+		out.Groups = append(out.Groups, describeGroup(m.groups[id], false))
 	}
 	return out, nil
 }
+
+func describeGroup(g *group, states bool) proto.Group {
+	d := proto.Group{ID: g.id, Name: g.name, Open: g.box != nil, Sequence: g.sequence}
+	if g.why != nil {
+		d.Why = cut(g.why.Error(), 160)
+	}
+	if g.binding == nil {
+		return d
+	}
+	d.Authority = hwtpm.AuthorityName(g.binding.Auth.Public)
+	for _, a := range g.binding.Auth.Approvals {
+		if states {
+			d.States = append(d.States, stateText(a))
+		}
+	}
+	return d
+}
+
+func cut(s string, n int) string { return s[:min(len(s), n)] }
 
 func stateText(a hwtpm.Approval) string {
 	bank := map[uint16]string{proto.AlgSHA256: "sha256", proto.AlgSHA384: "sha384", proto.AlgSHA512: "sha512"}[a.PCRs.Alg]

@@ -129,9 +129,17 @@ type Group struct {
 	VTPMs     *int     `json:"vtpms,omitempty"`
 }
 
-// Groups is the answer to OrdGroupList.
+// GroupsRequest asks for groups in order of uuid, or for one of them (ID) with
+// its approved states and its number of vTPMs.
+type GroupsRequest struct {
+	ID    *UUID `json:"id,omitempty"`
+	After *UUID `json:"after,omitempty"` // beginning behind this one
+}
+
+// Groups is the answer to OrdGroupList. More says that others follow.
 type Groups struct {
 	Groups []Group `json:"groups"`
+	More   bool    `json:"more"`
 }
 
 // GroupCreate makes a group, or (as OrdProvision) gives the root an authority.
