@@ -70,7 +70,7 @@ func (m *Manager) countVTPMs() uint64 {
 // Entries of a page of vTPMs, events and groups, which keep it below MaxAdmin.
 const (
 	listLimit  = 200
-	eventLimit = 100
+	eventLimit = 60
 	groupLimit = 40
 )
 
