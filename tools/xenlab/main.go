@@ -81,7 +81,7 @@ var errFailed = errors.New("a check failed")
 // common are the options of all commands that start a machine.
 type common struct {
 	kvm, verbose, json bool
-	images             string
+	images, policy     string
 	params             params
 }
 
@@ -89,6 +89,7 @@ func (c *common) register(fs *flag.FlagSet) {
 	fs.BoolVar(&c.kvm, "kvm", false, "use hardware virtualisation instead of emulation")
 	fs.BoolVar(&c.verbose, "v", false, "show the consoles of all domains")
 	fs.StringVar(&c.images, "images", "", "`folder` with the images (default build/images)")
+	fs.StringVar(&c.policy, "policy", "", "`folder` with the policy that has to accept them (default: that of the build, IMAGES.trust)")
 	fs.Var(&c.params, "param", "`name=value` for the scenario's steps (may be repeated)")
 	fs.BoolVar(&c.json, "json", false, "print the result as JSON on standard output")
 }
@@ -236,6 +237,9 @@ func (c *common) workshop() (*scenario.Workshop, error) {
 	w, err := workshop()
 	if err == nil && c.images != "" {
 		w.Images = c.images
+	}
+	if err == nil {
+		w.Policy = c.policy
 	}
 	return w, err
 }

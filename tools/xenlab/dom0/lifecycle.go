@@ -78,7 +78,10 @@ func lifecycleStep(l *Lab) error {
 	if err := s.blank(); err != nil {
 		return err
 	}
-	if err := s.up(); err != nil {
+	if err := s.startManager(); err != nil {
+		return err
+	}
+	if err := l.verifiedStart(s); err != nil {
 		return err
 	}
 	for _, part := range []func(*stack) error{

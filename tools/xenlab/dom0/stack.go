@@ -84,7 +84,7 @@ func (s *stack) up() error {
 func (s *stack) startManager() error {
 	config, err := xlconf.Manager{
 		Common: s.common(managerName, s.managerDisk, s.l.param("manager", "")),
-		Image:  ImageDir + "/vtpmmgr-stub.elf",
+		Image:  ReleaseDir + "/vtpmmgr-stub",
 	}.Config()
 	if err != nil {
 		return err
@@ -99,15 +99,21 @@ func (s *stack) startManager() error {
 	return nil
 }
 
-func (s *stack) startVTPM() error {
-	config, err := xlconf.VTPM{
-		Common: s.common(vtpmName, s.vtpmDisk, s.l.param("vtpm", "")),
-		Image:  ImageDir + "/vtpm-stub.elf", Manager: managerName, UUID: vtpmUUID,
-	}.Config()
+func (s *stack) startVTPM() error { return s.startVTPMWith(ReleaseDir+"/vtpm-stub", "xl", "create") }
+
+// vtpmConfig is the vTPM's configuration with an image.
+func (s *stack) vtpmConfig(image string) (string, error) {
+	return xlconf.VTPM{Common: s.common(vtpmName, s.vtpmDisk, s.l.param("vtpm", "")),
+		Image: image, Manager: managerName, UUID: vtpmUUID}.Config()
+}
+
+// startVTPMWith starts the vTPM by a command that takes its configuration.
+func (s *stack) startVTPMWith(image string, command ...string) error {
+	config, err := s.vtpmConfig(image)
 	if err != nil {
 		return err
 	}
-	if s.vtpm, err = s.l.create(vtpmName, config); err != nil {
+	if s.vtpm, err = s.l.createWith(vtpmName, config, command...); err != nil {
 		return fmt.Errorf("vTPM: %w\nconsole of the manager:\n%s", err, s.managerTail())
 	}
 	if _, err = s.vtpm.Console.WaitAny(startLimit, "vtpm: ready", "FAILURE MODE"); err != nil {

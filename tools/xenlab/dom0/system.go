@@ -19,13 +19,18 @@ import (
 
 // Folders and files of the archive.
 const (
-	JobFile   = "/etc/lab/job.json"
-	FilesDir  = "/lab"               // a read-only disk from the host
-	ImageDir  = FilesDir + "/images" // our images, NAME.elf
-	GuestDir  = FilesDir + "/guest"  // vmlinux and initrd of the Debian guest
-	DataDir   = "/data"              // the persistent disk
-	runDir    = "/run/lab"           // generated configurations
-	BlockPath = "/etc/xen/scripts/block"
+	JobFile  = "/etc/lab/job.json"
+	FilesDir = "/lab"               // a read-only disk from the host
+	ImageDir = FilesDir + "/images" // single images, NAME.elf
+	// ReleaseDir has the images of the manager and the vTPM, as they are installed, and TrustDir the policy that
+	// accepts them.
+	ReleaseDir = FilesDir + "/release"
+	TrustDir   = FilesDir + "/trust"
+	Vtpmctl    = FilesDir + "/bin/vtpmctl"
+	GuestDir   = FilesDir + "/guest" // vmlinux and initrd of the Debian guest
+	DataDir    = "/data"             // the persistent disk
+	runDir     = "/run/lab"          // generated configurations
+	BlockPath  = "/etc/xen/scripts/block"
 )
 
 // startToolstack brings up xenstored, dom0's own records and xenconsoled.

@@ -92,13 +92,20 @@ type Domain struct {
 
 // create writes a configuration and starts the domain.
 func (l *Lab) create(name, config string) (*Domain, error) {
+	return l.createWith(name, config, "xl", "create")
+}
+
+// createWith starts the domain by a command that takes its configuration.
+func (l *Lab) createWith(name, config string, command ...string) (*Domain, error) {
 	file := filepath.Join(runDir, name+".cfg")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
 	d := &Domain{Name: name, reports: &guestReports{}}
 	d.Console = l.follow(name, d.reports)
-	_, took, err := l.xl.do("create", file)
+	start := time.Now()
+	_, err := run(xlLimit, append(command, file)...)
+	took := time.Since(start)
 	if err != nil {
 		d.Console.Close()
 		return nil, fmt.Errorf("%w\n%s", err, tail("/var/log/xen/xl-"+name+".log", 5))

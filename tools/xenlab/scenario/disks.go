@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"xenvtpm/tools/xenlab/debs"
@@ -46,10 +47,25 @@ func (r *runner) makeDisks(ctx context.Context) error {
 	stage := filepath.Join(r.dir, "files")
 	defer os.RemoveAll(stage)
 	inDom0 := func(name string) string { return filepath.Join(stage, strings.TrimPrefix(name, dom0.FilesDir)) }
+	if r.s.needsRelease() {
+		if err := r.w.packRelease(stage); err != nil {
+			return err
+		}
+	}
 	for name, file := range r.s.Images {
+		if r.s.needsRelease() && slices.Contains(stubs, name) {
+			continue // in the release's folder
+		}
 		if err := copyFile(filepath.Join(inDom0(dom0.ImageDir), name+".elf"), file); err != nil {
 			return err
 		}
+	}
+	vtpmctl := inDom0(dom0.Vtpmctl)
+	if err := copyFile(vtpmctl, r.w.vtpmctl); err != nil {
+		return err
+	}
+	if err := os.Chmod(vtpmctl, 0o755); err != nil {
+		return fmt.Errorf("xenlab: %w", err)
 	}
 	if r.s.Guest {
 		guest := inDom0(dom0.GuestDir)

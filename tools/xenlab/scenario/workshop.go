@@ -27,6 +27,7 @@ type Workshop struct {
 	Build string // build output: helpers, logs
 	// Images is the folder with the images of vtpm-stub, vtpmmgr-stub and, as smoke-NAME, the smoke kernels.
 	Images string
+	Policy string // folder; it has to accept the images. Empty is Images with .trust behind it
 	Logf   func(format string, a ...any)
 
 	tree    *debs.Tree
@@ -41,6 +42,7 @@ type Workshop struct {
 
 	initBin string
 	guestIn string
+	vtpmctl string
 	uroot   string
 }
 
@@ -233,12 +235,12 @@ func (w *Workshop) guestArchive(context.Context) error {
 	return b.WriteFile(w.Tools)
 }
 
-// helpers builds the programs that run as process 1 in dom0 and in the guest.
+// helpers builds the programs that run as process 1 in dom0 and in the guest, and the tool that dom0 uses.
 func (w *Workshop) helpers(ctx context.Context) error {
 	dir := filepath.Join(w.Build, "lab", "bin")
-	w.initBin, w.guestIn = filepath.Join(dir, "dom0init"), filepath.Join(dir, "guestinit")
+	w.initBin, w.guestIn, w.vtpmctl = filepath.Join(dir, "dom0init"), filepath.Join(dir, "guestinit"), filepath.Join(dir, "vtpmctl")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/",
-		"./tools/xenlab/dom0init", "./tools/xenlab/guestinit")
+		"./tools/xenlab/dom0init", "./tools/xenlab/guestinit", "./tools/vtpmctl")
 	cmd.Dir = w.Root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
