@@ -114,14 +114,15 @@ func Open(cfg Config) (*Disk, error) {
 	d := &Disk{cfg: cfg}
 	var err error
 	d.dev, err = xenbus.NewFrontDevice(xenbus.FrontConfig{
-		Store: cfg.Store, Driver: driver{d}, Clock: cfg.Channels, Class: cfg.Class, ID: cfg.ID,
+		Store: cfg.Store, Driver: driver{d}, Channels: cfg.Channels, Class: cfg.Class, ID: cfg.ID,
 		NeedInitWait: true, CloseWait: cfg.CloseWait, Idle: cfg.Idle, Logf: cfg.Logf,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := d.connect(); err != nil {
-		d.shut()
+		d.closed = true
+		d.dev.Release()
 		return nil, err
 	}
 	return d, nil
@@ -136,15 +137,9 @@ func (d *Disk) ReadOnly() bool { return d.shape.readOnly }
 // Poll follows the backend's comings and goings; call it from the main loop. It
 // does not block longer than xenstore requests.
 func (d *Disk) Poll() {
-	if d.closed {
-		return
+	if !d.closed {
+		d.dev.Poll()
 	}
-	if !d.busy {
-		// An answer's event can come after the answer was seen. Left pending,
-		// it would keep the main loop from sleeping.
-		d.clear()
-	}
-	d.dev.Poll()
 }
 
 // Deadline is when Poll has something to do without an event.
@@ -155,24 +150,10 @@ func (d *Disk) connected() bool { return d.link != nil && d.link.up }
 // connect waits for a connection.
 func (d *Disk) connect() error {
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.ConnectWait)
-	// What has happened since the last call is not worth a failed command. A
-	// lost xenstore is the main loop's business; the ring works without it.
-	_ = d.cfg.Store.Dispatch()
-	d.dev.Poll()
-	for !d.connected() {
-		if d.dev.Phase() == xenbus.FrontFailed || d.cfg.Channels.Now() >= deadline {
-			return fmt.Errorf("%w: %v: %w", ErrNotConnected, d.dev.Phase(), d.dev.Err())
-		}
-		d.clear()
-		d.dev.Wait(deadline)
+	if !d.dev.Await(deadline, d.connected) {
+		return fmt.Errorf("%w: %v: %w", ErrNotConnected, d.dev.Phase(), d.dev.Err())
 	}
 	return nil
-}
-
-func (d *Disk) clear() {
-	if d.link != nil {
-		d.cfg.Channels.TestClear(d.link.port)
-	}
 }
 
 // Close tells the backend that we go, waits for it to let go, within CloseWait
@@ -184,18 +165,7 @@ func (d *Disk) Close() error {
 	if d.busy {
 		return ErrBusy
 	}
-	d.dev.StartClose()
-	deadline := d.cfg.Channels.Now() + 3*int64(d.cfg.CloseWait)
-	for d.dev.Phase() != xenbus.FrontFinished && d.cfg.Channels.Now() < deadline {
-		d.clear()
-		d.dev.Wait(deadline)
-	}
-	d.shut()
-	return nil
-}
-
-func (d *Disk) shut() {
+	d.dev.Close()
 	d.closed = true
-	d.dev.Release()
-	driver{d}.Disconnect()
+	return nil
 }

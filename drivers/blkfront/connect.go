@@ -123,6 +123,14 @@ func readFlush(r xenbus.Reader, dir string) (uint8, error) {
 	return 0, ErrNoFlush
 }
 
+// Port implements xenbus.FrontDriver.
+func (w driver) Port() evtchn.Port {
+	if w.d.link == nil {
+		return 0
+	}
+	return w.d.link.port
+}
+
 // Disconnect implements xenbus.FrontDriver.
 func (w driver) Disconnect() {
 	l := w.d.link

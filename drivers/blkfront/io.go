@@ -217,7 +217,7 @@ func (d *Disk) await(l *link, op uint8) (int16, error) {
 	var rsp [abi.BlkifRspSize]byte
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.RequestWait)
 	for {
-		d.cfg.Channels.TestClear(l.port)
+		d.dev.Look()
 		ok, err := l.ring.Take(rsp[:])
 		if err != nil {
 			return 0, d.fail(err.Error())

@@ -55,6 +55,14 @@ func (w driver) Check(r xenbus.Reader, backendDir string) error {
 	return nil
 }
 
+// Port implements xenbus.FrontDriver.
+func (w driver) Port() evtchn.Port {
+	if w.d.link == nil {
+		return 0
+	}
+	return w.d.link.port
+}
+
 // Disconnect implements xenbus.FrontDriver.
 func (w driver) Disconnect() {
 	l := w.d.link

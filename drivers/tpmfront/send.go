@@ -33,7 +33,7 @@ func (d *Device) submit(cmd []byte) error {
 	l := d.link
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.CancelWait)
 	for {
-		d.cfg.Channels.TestClear(l.port)
+		d.dev.Look()
 		err := l.tpm.Submit(d.cfg.Locality, cmd)
 		if err == nil {
 			return d.cfg.Channels.Notify(l.port)
@@ -57,7 +57,7 @@ func (d *Device) receive(l *link) ([]byte, error) {
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.CommandWait)
 	cancelled, late := false, false
 	for {
-		d.cfg.Channels.TestClear(l.port)
+		d.dev.Look()
 		rsp, done, err := l.tpm.Poll()
 		switch {
 		case done && late && errors.Is(err, ErrCancelled):

@@ -99,14 +99,15 @@ func Open(cfg Config) (*Device, error) {
 	d := &Device{cfg: cfg}
 	var err error
 	d.dev, err = xenbus.NewFrontDevice(xenbus.FrontConfig{
-		Store: cfg.Store, Driver: driver{d}, Clock: cfg.Channels, Class: cfg.Class, ID: cfg.ID,
+		Store: cfg.Store, Driver: driver{d}, Channels: cfg.Channels, Class: cfg.Class, ID: cfg.ID,
 		CloseWait: cfg.CloseWait, Idle: cfg.Idle, Logf: cfg.Logf,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := d.connect(); err != nil {
-		d.shut()
+		d.closed = true
+		d.dev.Release()
 		return nil, err
 	}
 	return d, nil
@@ -116,15 +117,9 @@ func Open(cfg Config) (*Device, error) {
 // so that a detach is answered also when no command is running. It does not
 // block longer than xenstore requests.
 func (d *Device) Poll() {
-	if d.closed {
-		return
+	if !d.closed {
+		d.dev.Poll()
 	}
-	if !d.busy {
-		// An answer's event can come after the answer was seen. Left pending,
-		// it would keep the main loop from sleeping.
-		d.clear()
-	}
-	d.dev.Poll()
 }
 
 // Deadline is when Poll has something to do without an event.
@@ -139,25 +134,10 @@ func (d *Device) Backend() abi.DomID { return d.dev.Backend() }
 // connect waits for a connection.
 func (d *Device) connect() error {
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.ConnectWait)
-	// What has happened since the last call is not worth a failed command. A
-	// lost xenstore is the main loop's business; the ring works without it.
-	_ = d.cfg.Store.Dispatch()
-	d.dev.Poll()
-	for !d.Connected() {
-		if d.dev.Phase() == xenbus.FrontFailed || d.cfg.Channels.Now() >= deadline {
-			return fmt.Errorf("%w: %v, %v", ErrNotConnected, d.dev.Phase(), d.dev.Err())
-		}
-		d.clear()
-		d.dev.Wait(deadline)
+	if !d.dev.Await(deadline, d.Connected) {
+		return fmt.Errorf("%w: %v, %v", ErrNotConnected, d.dev.Phase(), d.dev.Err())
 	}
 	return nil
-}
-
-// clear forgets an event that has no command.
-func (d *Device) clear() {
-	if d.link != nil {
-		d.cfg.Channels.TestClear(d.link.port)
-	}
 }
 
 // Close tells the backend that we go, waits for it to let go, within CloseWait
@@ -169,18 +149,7 @@ func (d *Device) Close() error {
 	if d.busy {
 		return ErrBusy
 	}
-	d.dev.StartClose()
-	deadline := d.cfg.Channels.Now() + 3*int64(d.cfg.CloseWait)
-	for d.dev.Phase() != xenbus.FrontFinished && d.cfg.Channels.Now() < deadline {
-		d.clear()
-		d.dev.Wait(deadline)
-	}
-	d.shut()
-	return nil
-}
-
-func (d *Device) shut() {
+	d.dev.Close()
 	d.closed = true
-	d.dev.Release()
-	driver{d}.Disconnect()
+	return nil
 }

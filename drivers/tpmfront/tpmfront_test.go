@@ -569,3 +569,40 @@ func TestLateEvent(t *testing.T) {
 	}
 	works(t, f, 20)
 }
+
+// An answer's event that comes while Idle runs is not left pending, where it would
+// keep others' waits from sleeping, and is not lost either.
+func TestEventDuringIdle(t *testing.T) {
+	h, ts := host(t)
+	be, fe := h.NewDomain(1), h.NewDomain(2)
+	serve(t, be, echo(t))
+	dev, err := ts.AddVTPM(2, 1, 0, drivertest.UUID1)
+	must(t, err)
+	var f *tpmfront.Device
+	var port evtchn.Port
+	taken := 0
+	cfg := config(t, fe)
+	cfg.Idle = func() {
+		if port == 0 {
+			return
+		}
+		h.Sleep(10 * time.Millisecond) // the backend answers
+		f.Poll()
+		taken++
+		if fe.Channels.TestClear(port) {
+			t.Error("Poll leaves the event pending")
+			fe.Channels.Rearm(port)
+		}
+	}
+	f, err = tpmfront.Open(cfg)
+	must(t, err)
+	text, _ := h.Get(dev.FrontPath() + "/event-channel")
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	port = evtchn.Port(n)
+	start := h.Now()
+	works(t, f, 20)
+	if took := time.Duration(h.Now() - start); taken != 1 || took > 20*time.Millisecond {
+		t.Errorf("Idle ran %d times, the answer took %v: its event was lost", taken, took)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"xenvtpm/board/xen/abi"
+	"xenvtpm/board/xen/evtchn"
 	"xenvtpm/board/xen/xenstore"
 )
 
@@ -19,27 +20,24 @@ type FrontDriver interface {
 	// Check reads what a connected backend wrote in its directory, and makes
 	// the device usable. An error rejects the backend for good.
 	Check(r Reader, backendDir string) error
-	// Disconnect undoes Publish. The peer may still have pages mapped.
+	// Disconnect undoes Publish, if it has been called. The peer may still have
+	// pages mapped.
 	Disconnect()
+	// Port is the event channel of what is published, 0 for nothing.
+	Port() evtchn.Port
 }
 
 // FrontConfig is what NewFrontDevice needs.
 type FrontConfig struct {
 	Store        *xenstore.Client
 	Driver       FrontDriver
-	Clock        Clock
+	Channels     Channels
 	Class        string        // directory of the devices' class, such as "device/vtpm"
 	ID           string        // which device; empty: the first one with a backend
 	NeedInitWait bool          // see Frontend
 	CloseWait    time.Duration // how long the backend may take for each step of a close
 	Idle         func()        // called by Wait; may be nil
 	Logf         func(string, ...any)
-}
-
-// Clock is what a FrontDevice needs of evtchn.Channels.
-type Clock interface {
-	Now() int64
-	Wait(deadline int64)
 }
 
 // FrontDevice keeps a frontend's side of xenstore: it finds the device, follows
@@ -61,6 +59,7 @@ type FrontDevice struct {
 	again                int64 // when to retry after a failed request; 0: not
 	unshown              State // our state, if it could not be written
 	polling              bool
+	rang                 bool  // an event came since the last Look
 	err                  error // why the last attempt failed
 }
 
@@ -109,14 +108,17 @@ func (d *FrontDevice) Deadline() int64 {
 	return at
 }
 
-// Poll looks at what has changed. A Poll inside a Poll does nothing.
+// Poll looks at what has changed. A Poll inside a Poll only takes note of
+// events. It may be called at any time: an event that it meets makes the next
+// Wait return, unless a Look comes first.
 func (d *FrontDevice) Poll() {
+	d.listen()
 	if d.polling || d.fe.Phase == FrontFinished {
 		return
 	}
 	d.polling = true
 	defer func() { d.polling = false }()
-	now := d.cfg.Clock.Now()
+	now := d.cfg.Channels.Now()
 	if d.again > 0 && now >= d.again {
 		d.again, d.dirtyOwn, d.dirtyOther = 0, true, true
 		d.show(d.unshown)
@@ -137,36 +139,13 @@ func (d *FrontDevice) Poll() {
 	}
 }
 
-// idleSlice bounds one sleep when there is an Idle: what it serves has time
-// limits of its own.
-const idleSlice = int64(50 * time.Millisecond)
-
-// Wait is one turn of a driver's waiting: it dispatches watch events, polls,
-// runs Idle, and blocks until an event or the deadline. The driver must have
-// cleared its own port's event before its last look at its pages.
-func (d *FrontDevice) Wait(deadline int64) {
-	if err := d.cfg.Store.Dispatch(); err != nil {
-		// xenstore is lost for good, but the rings still work.
-		deadline = min(deadline, d.cfg.Clock.Now()+int64(100*time.Millisecond))
-	}
-	d.Poll()
-	if d.cfg.Idle != nil {
-		d.cfg.Idle()
-		deadline = min(deadline, d.cfg.Clock.Now()+idleSlice)
-	}
-	if d.dirtyOwn || d.dirtyOther || d.cfg.Store.Pending() {
-		return
-	}
-	d.cfg.Clock.Wait(min(deadline, d.Deadline()))
-}
-
 func (d *FrontDevice) report(what string, err error) {
 	if err == nil {
 		return
 	}
 	d.err = fmt.Errorf("%s: %w", what, err)
 	d.cfg.Logf("xenbus: %s: %v", d.cfg.Class, d.err)
-	d.again = d.cfg.Clock.Now() + retryAfter
+	d.again = d.cfg.Channels.Now() + retryAfter
 }
 
 // apply takes a step and does what it asks for, including the steps that
@@ -196,7 +175,7 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 	case SetState:
 		d.show(a.State)
 	case SetTimer:
-		d.timer = d.cfg.Clock.Now() + int64(d.cfg.CloseWait)
+		d.timer = d.cfg.Channels.Now() + int64(d.cfg.CloseWait)
 	case Disconnect:
 		d.cfg.Driver.Disconnect()
 	case Unpublish:
@@ -266,17 +245,4 @@ func (d *FrontDevice) publish() error {
 		return fmt.Errorf("publishing %s: %w", strings.Join(d.nodes, ", "), err)
 	}
 	return nil
-}
-
-// StartClose begins an orderly close; Poll carries it on until Phase is
-// FrontFinished.
-func (d *FrontDevice) StartClose() { d.apply(FrontEvent{Kind: FrontClose}) }
-
-// Release ends the watches. The device is of no use afterwards.
-func (d *FrontDevice) Release() {
-	d.fe.Phase = FrontFinished
-	d.leave()
-	if err := d.own.Close(); err != nil {
-		d.cfg.Logf("xenbus: %s: %v", d.cfg.Class, err)
-	}
 }

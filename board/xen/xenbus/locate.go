@@ -72,7 +72,7 @@ func (d *FrontDevice) take(dir string) (bool, error) {
 	}
 	if _, err := ReadState(d.cfg.Store, backend); errors.Is(err, ErrGone) {
 		d.err = fmt.Errorf("%s: its backend %s does not exist", dir, backend)
-		d.again = d.cfg.Clock.Now() + retryAfter // nothing of ours changes when it appears
+		d.again = d.cfg.Channels.Now() + retryAfter // nothing of ours changes when it appears
 		return false, nil
 	} else if err != nil {
 		return false, err
@@ -100,7 +100,7 @@ func (d *FrontDevice) follow() error {
 	if errors.Is(err, ErrGone) {
 		d.apply(FrontEvent{Kind: FrontBackendGone})
 		d.leave()
-		d.again = d.cfg.Clock.Now() + retryAfter
+		d.again = d.cfg.Channels.Now() + retryAfter
 		return nil
 	}
 	if err != nil {
