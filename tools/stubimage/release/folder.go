@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -23,6 +25,7 @@ const (
 	ToolsDir  = "tools"
 	ConfigDir = "xl-configs"
 	DocDir    = "docs"
+	ShareDir  = "share" // manual pages, completions
 )
 
 // hostTools are the programs for a Xen host, by their folder below tools/.
@@ -81,7 +84,16 @@ func Fill(ctx context.Context, dir, root string) (missing []string, err error) {
 	if b, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("host tools: %w\n%s", err, b)
 	}
+	if !slices.Contains(missing, "vtpmctl") {
+		if err := help(ctx, tools, filepath.Join(dir, ShareDir)); err != nil {
+			return nil, err
+		}
+	}
 	if err := copyTree(filepath.Join(root, "xl-configs", "examples"), filepath.Join(dir, ConfigDir), 0o644); err != nil {
+		return nil, err
+	}
+	// Not an example for a host: it is for a Xen that is itself emulated.
+	if err := os.RemoveAll(filepath.Join(dir, ConfigDir, "vtpm-lab.cfg")); err != nil {
 		return nil, err
 	}
 	if err := copyTree(filepath.Join(root, "docs"), filepath.Join(dir, DocDir), 0o644); err != nil {
@@ -94,4 +106,25 @@ func Fill(ctx context.Context, dir, root string) (missing []string, err error) {
 		}
 	}
 	return missing, nil
+}
+
+// help writes what vtpmctl prints about itself to where man(1) and bash look.
+func help(ctx context.Context, tools, share string) error {
+	for _, h := range []struct{ args, file string }{
+		{"man", "man/man8/vtpmctl.8"},
+		{"completion bash", "bash-completion/completions/vtpmctl"},
+	} {
+		text, err := exec.CommandContext(ctx, filepath.Join(tools, "vtpmctl"), strings.Fields(h.args)...).Output()
+		if err != nil {
+			return fmt.Errorf("vtpmctl %s: %w", h.args, err)
+		}
+		file := filepath.Join(share, h.file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := build.WriteFile(file, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,13 +5,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 
+	"xenvtpm/tools/stubimage/build"
 	"xenvtpm/tools/stubimage/manifest"
 	"xenvtpm/tools/stubimage/verify"
+	"xenvtpm/tools/xlconf"
 )
 
 func write(t *testing.T, file, text string) {
@@ -61,7 +64,9 @@ func folder(t *testing.T, version string, s ssh.Signer) string {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, ToolsDir, "vtpmctl"), "tool")
-	write(t, filepath.Join(dir, ConfigDir, "guest1.cfg"), "cfg")
+	write(t, filepath.Join(dir, ConfigDir, "guest1.cfg"), "kernel = '/boot/vmlinuz'\n")
+	write(t, filepath.Join(dir, ConfigDir, "vtpm1.cfg"), "# a vTPM\nkernel = '/usr/local/lib/xenvtpm/vtpm-stub'\n")
+	write(t, filepath.Join(dir, ShareDir, "man/man8/vtpmctl.8"), ".TH")
 	write(t, filepath.Join(dir, DocDir, "LICENSE"), "BSD")
 	return dir
 }
@@ -74,6 +79,7 @@ func TestInstall(t *testing.T) {
 	}
 	for _, name := range []string{"usr/local/lib/xenvtpm/vtpm-stub", "usr/local/lib/xenvtpm/vtpmmgr-stub", "usr/local/lib/xenvtpm/manifest.json",
 		"usr/local/sbin/vtpmctl", "usr/local/share/xenvtpm/xl-configs/guest1.cfg", "usr/local/share/doc/xenvtpm/LICENSE",
+		"usr/local/share/xenvtpm/xl-configs/vtpm1.cfg", "usr/local/share/man/man8/vtpmctl.8",
 		"etc/xenvtpm/trust/allowed_signers", "etc/xenvtpm/trust/rules.json", "var/lib/xenvtpm"} {
 		if !exists(filepath.Join(dest, name)) {
 			t.Errorf("%s is missing", name)
@@ -92,6 +98,52 @@ func TestInstall(t *testing.T) {
 	b, _ := os.ReadFile(filepath.Join(dest, "usr/local/lib/xenvtpm/vtpm-stub"))
 	if string(b) != "vtpm-stub 1.1.0" || exists(filepath.Join(dest, "usr/local/lib/xenvtpm/leftover")) {
 		t.Errorf("after the upgrade: %q", b)
+	}
+}
+
+// The installed configurations boot the installed images, whatever the prefix.
+func TestInstalledConfigs(t *testing.T) {
+	for _, prefix := range []string{"/usr/local", "/usr", "/opt/x y"} {
+		dest := t.TempDir()
+		if err := Install(folder(t, "1.0.0", signer(t)), dest, prefix, t.Logf); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"vtpm1.cfg": prefix + "/lib/xenvtpm/vtpm-stub", "guest1.cfg": "/boot/vmlinuz"} {
+			b, err := os.ReadFile(filepath.Join(dest, prefix, "share/xenvtpm/xl-configs", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := xlconf.Parse(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := f.Text("kernel"); err != nil || got != want {
+				t.Errorf("%s with %s boots %q (%v)", prefix, name, got, err)
+			}
+			if name == "vtpm1.cfg" && !exists(filepath.Join(dest, want)) {
+				t.Errorf("%s is not there", want)
+			}
+		}
+	}
+}
+
+// The examples of this tree name images that a release has, where it puts them.
+func TestExamplesNameImages(t *testing.T) {
+	for file, image := range map[string]string{"vtpmmgr.cfg": "vtpmmgr-stub", "vtpm-guest1.cfg": "vtpm-stub"} {
+		b, err := os.ReadFile(filepath.Join("../../../xl-configs/examples", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := xlconf.Parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kernel, err := f.Text("kernel"); err != nil || kernel != exampleLib+"/"+image {
+			t.Errorf("%s boots %q (%v)", file, kernel, err)
+		}
+		if !slices.ContainsFunc(build.Release, func(im build.Image) bool { return im.Name == image }) {
+			t.Errorf("a release has no %s", image)
+		}
 	}
 }
 
