@@ -21,6 +21,7 @@ type contender struct {
 	proc    *tpmproc.Process
 	fd      int // blocking, so that the client adds as little as can be
 	buf     []byte
+	last    []byte // the command that Send was given last
 	timing  bool
 	elapsed time.Duration
 }
@@ -69,6 +70,7 @@ func startTPM(p program, state, run string) (*contender, error) {
 
 // Send runs one command.
 func (c *contender) Send(cmd []byte) ([]byte, error) {
+	c.last = cmd
 	from := time.Now()
 	n, err := c.exchange(cmd)
 	if c.timing {
