@@ -147,8 +147,12 @@ func (d *Domain) ShutDown(limit time.Duration) (time.Duration, error) {
 		return time.Since(start), err
 	}
 	err := waitEvery(listEvery, limit, "domain "+d.Name+" to disappear", func() bool {
-		_, found, err := d.xl.find(d.ID)
-		return err == nil && !found
+		if _, found, err := d.xl.find(d.ID); err != nil || found {
+			return false
+		}
+		// libxl removes the name from xenstore a moment after the domain is gone; until then nobody can take it.
+		_, _, err := d.xl.do("domid", d.Name)
+		return err != nil
 	})
 	return time.Since(start), err
 }
