@@ -40,6 +40,9 @@ func Steps() map[string]Step {
 		"restored":  restoredStep,
 		"lifecycle": lifecycleStep,
 		"bench":     benchStep,
+		"manager":   managerStep,
+		"foreign":   foreignStep,
+		"storm":     stormStep,
 		"shell":     shellStep,
 	}
 }

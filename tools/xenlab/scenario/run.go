@@ -25,6 +25,8 @@ type Phase struct {
 	// OpenTPM leaves the platform's TPM to dom0's own driver at first, for
 	// jobs that measure something into it before Xen's domains use it.
 	OpenTPM bool
+	// OtherTPM puts another, new TPM into the machine from this phase on: it is another machine then.
+	OtherTPM bool
 	// Guest boots the Debian guest alone, without Xen, with these steps. Its TPM is the platform's.
 	Guest string
 }
@@ -132,9 +134,14 @@ func (r *runner) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		defer r.tpm.Close()
+		defer func() { r.tpm.Close() }() // the one that is in the machine at the end
 	}
 	for i, p := range r.s.Phases {
+		if p.OtherTPM {
+			if err := r.exchangeTPM(p.Name); err != nil {
+				return err
+			}
+		}
 		if err := r.phase(ctx, p); err != nil {
 			return fmt.Errorf("phase %s: %w", p.Name, err)
 		}
@@ -145,6 +152,23 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// exchangeTPM takes the TPM out of the machine and puts a new one in.
+func (r *runner) exchangeTPM(label string) error {
+	r.tpm.Close()
+	dir := filepath.Join(r.dir, label)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("xenlab: %w", err)
+	}
+	if err := os.Remove(r.tpm.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("xenlab: %w", err)
+	}
+	tpm, err := machine.StartTPM(debs.LookPath("swtpm"), filepath.Join(r.dir, "tpm-"+label), r.sock, dir, r.s.TPM)
+	if err == nil {
+		r.tpm = tpm
+	}
+	return err
 }
 
 // folders makes an empty log folder that no other run uses.

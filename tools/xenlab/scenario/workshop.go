@@ -41,6 +41,7 @@ type Workshop struct {
 	GuestKernel string
 
 	initBin string
+	ctlBin  string // vtpmctl, for dom0
 	guestIn string
 	vtpmctl string
 	uroot   string
@@ -302,6 +303,7 @@ func (w *Workshop) guestInitrd(name string, more ...string) error {
 func (w *Workshop) dom0Initrd(dir, job string) (string, error) {
 	b := initramfs.New("")
 	b.Copy("init", w.initBin, 0o755)
+	b.Copy("usr/bin/vtpmctl", w.ctlBin, 0o755)
 	b.Link(strings.TrimPrefix(dom0.BlockPath, "/"), "/init")
 	b.Text(dom0.JobFile, job, 0o644)
 	part := filepath.Join(dir, "overlay.cpio")

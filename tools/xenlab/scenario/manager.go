@@ -1,0 +1,29 @@
+package scenario
+
+import (
+	"time"
+
+	"xenvtpm/tools/xenlab/machine"
+	"xenvtpm/tools/xenlab/report"
+)
+
+// manager administers a manager from dom0, attests a vTPM, and puts old and foreign disks in.
+func manager() *Scenario {
+	return &Scenario{
+		Name: "manager", About: "vtpmctl in dom0, attestation, old disks, disks of another machine", Needs: stubs, Guest: true,
+		TPM: machine.TPM20,
+		Phases: []Phase{
+			{Name: "admin", Timeout: 30 * time.Minute, Job: report.Job{Step: "manager"}},
+			{Name: "foreign", Timeout: 15 * time.Minute, Job: report.Job{Step: "foreign"}, OtherTPM: true},
+		},
+	}
+}
+
+// storm runs twenty vTPM domains on one manager, with a hostile client among them.
+func storm() *Scenario {
+	return &Scenario{
+		Name: "storm", About: "20 vTPM domains save at once, beside a hostile client of the manager", Needs: stubs,
+		TPM:    machine.TPM20,
+		Phases: []Phase{{Name: "storm", Timeout: 30 * time.Minute, Job: report.Job{Step: "storm"}}},
+	}
+}
