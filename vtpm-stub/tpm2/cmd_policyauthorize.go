@@ -12,7 +12,7 @@ func cmdPolicyAuthorize(t *TPM, c *call) RC {
 	approved := c.in.param().digest()
 	ref := c.in.param().b2(maxDigest)
 	key := c.in.param().name()
-	ticket := c.in.param().ticket(TPM_ST_VERIFIED)
+	ticket, meta := c.in.param().verified()
 	if rc := c.in.end(); rc != TPM_RC_SUCCESS {
 		return rc
 	}
@@ -31,12 +31,24 @@ func cmdPolicyAuthorize(t *TPM, c *call) RC {
 		if !tpmcrypto.Equal(approved, s.policy.digest.bytes()) {
 			return TPM_RC_VALUE.Param(1)
 		}
-		aHash := t.hash.Sum(alg, nil, approved, ref)
-		if !t.checkTicket(&ticket, aHash, key) {
+		if !t.checkTicket(&ticket, t.authorized(&ticket, meta, alg, approved, ref), key, meta) {
 			return TPM_RC_VALUE.Param(4)
 		}
 	}
 	s.zeroDigest()
 	s.extendNameRef(t, TPM_CC_PolicyAuthorize, key, ref)
 	return TPM_RC_SUCCESS
+}
+
+// authorized is what the ticket says was signed: the message of policy and policyRef, or its digest.
+// TPM2_VerifySignature leaves the hash out of its ticket, so that it is taken from the
+// key's Name (v185, P3 section 23.16.2).
+func (t *TPM) authorized(k *TPMT_TK, meta []byte, nameAlg AlgID, approved, ref []byte) []byte {
+	switch k.Tag {
+	case TPM_ST_MESSAGE_VERIFIED:
+		return append(append([]byte(nil), approved...), ref...)
+	case TPM_ST_DIGEST_VERIFIED:
+		nameAlg = AlgID(meta[0])<<8 | AlgID(meta[1])
+	}
+	return t.hash.Sum(nameAlg, nil, approved, ref)
 }

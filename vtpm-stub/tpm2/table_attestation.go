@@ -14,6 +14,6 @@ var tableAttestation = []command{
 		flags: fNV | fDecrypt | fEncrypt | fReadOnlyOK},
 	{cc: TPM_CC_GetTime, name: "GetTime", run: cmdGetTime, handles: []handleSpec{{kind: hEndorsement, role: roleUser}, {kind: hObject, null: true, role: roleUser}},
 		flags: fDecrypt | fEncrypt | fReadOnlyOK},
-	{cc: TPM_CC_CertifyX509, name: "CertifyX509", handles: []handleSpec{{kind: hObject, role: roleAdmin}, {kind: hObject, null: true, role: roleUser}},
+	{cc: TPM_CC_CertifyX509, name: "CertifyX509", run: cmdCertifyX509, handles: []handleSpec{{kind: hObject, role: roleAdmin}, {kind: hObject, null: true, role: roleUser}},
 		flags: fDecrypt | fEncrypt | fReadOnlyOK},
 }

@@ -30,8 +30,8 @@ var tableNV = []command{
 		flags: fNV | fDecrypt},
 	{cc: TPM_CC_NV_Certify, name: "NV_Certify", run: cmdNVCertify, handles: []handleSpec{{kind: hObject, null: true, role: roleUser}, {kind: hNVAuth, role: roleUser}, {kind: hNVIndex}},
 		flags: fDecrypt | fEncrypt | fNVRead | fReadOnlyOK},
-	{cc: TPM_CC_NV_DefineSpace2, name: "NV_DefineSpace2", handles: []handleSpec{{kind: hProvision, role: roleUser}},
+	{cc: TPM_CC_NV_DefineSpace2, name: "NV_DefineSpace2", run: cmdNVDefineSpace2, handles: []handleSpec{{kind: hProvision, role: roleUser}},
 		flags: fNV | fPP | fDecrypt},
-	{cc: TPM_CC_NV_ReadPublic2, name: "NV_ReadPublic2", handles: []handleSpec{{kind: hNVIndex}},
+	{cc: TPM_CC_NV_ReadPublic2, name: "NV_ReadPublic2", run: cmdNVReadPublic2, handles: []handleSpec{{kind: hNVIndex}},
 		flags: fEncrypt | fReadOnlyOK},
 }

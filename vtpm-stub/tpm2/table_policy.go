@@ -42,7 +42,7 @@ var tablePolicy = []command{
 		flags: fDecrypt | fReadOnlyOK},
 	{cc: TPM_CC_PolicyAuthorizeNV, name: "PolicyAuthorizeNV", run: cmdPolicyAuthorizeNV, handles: []handleSpec{{kind: hNVAuth, role: roleUser}, {kind: hNVIndex}, {kind: hPolicy}},
 		flags: fNVRead | fReadOnlyOK},
-	{cc: TPM_CC_PolicyCapability, name: "PolicyCapability", handles: []handleSpec{{kind: hPolicy}},
+	{cc: TPM_CC_PolicyCapability, name: "PolicyCapability", run: cmdPolicyCapability, handles: []handleSpec{{kind: hPolicy}},
 		flags: fDecrypt | fReadOnlyOK},
 	{cc: TPM_CC_PolicyParameters, name: "PolicyParameters", run: cmdPolicyParameters, handles: []handleSpec{{kind: hPolicy}},
 		flags: fDecrypt | fReadOnlyOK},

@@ -13,8 +13,8 @@ var tableSequence = []command{
 		flags: fFlush | fDecrypt | fEncrypt | fReadOnlyOK},
 	{cc: TPM_CC_EventSequenceComplete, name: "EventSequenceComplete", run: cmdEventSequenceComplete, handles: []handleSpec{{kind: hPCR, null: true, role: roleUser}, {kind: hObject, role: roleUser}},
 		flags: fNV | fFlush | fDecrypt | fReadOnlyOK},
-	{cc: TPM_CC_SignSequenceStart, name: "SignSequenceStart", handles: []handleSpec{{kind: hObject}},
+	{cc: TPM_CC_SignSequenceStart, name: "SignSequenceStart", run: cmdSignSequenceStart, handles: []handleSpec{{kind: hObject}},
 		flags: fDecrypt | fRspHandle | fReadOnlyOK},
-	{cc: TPM_CC_VerifySequenceStart, name: "VerifySequenceStart", handles: []handleSpec{{kind: hObject}},
+	{cc: TPM_CC_VerifySequenceStart, name: "VerifySequenceStart", run: cmdVerifySequenceStart, handles: []handleSpec{{kind: hObject}},
 		flags: fDecrypt | fRspHandle | fReadOnlyOK},
 }

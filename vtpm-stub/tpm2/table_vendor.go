@@ -8,7 +8,7 @@ var tableVendor = []command{
 		flags: fDecrypt | fReadOnlyOK},
 	{cc: TPM_CC_Policy_AC_SendSelect, name: "Policy_AC_SendSelect", handles: []handleSpec{{kind: hPolicy}},
 		flags: fDecrypt | fReadOnlyOK},
-	{cc: TPM_CC_ACT_SetTimeout, name: "ACT_SetTimeout", handles: []handleSpec{{kind: hACT, role: roleUser}},
+	{cc: TPM_CC_ACT_SetTimeout, name: "ACT_SetTimeout", run: cmdACTSetTimeout, handles: []handleSpec{{kind: hACT, role: roleUser}},
 		flags: fReadOnlyOK},
 	{cc: TPM_CC_Vendor_TCG_Test, name: "Vendor_TCG_Test",
 		flags: fDecrypt | fEncrypt},

@@ -1,0 +1,66 @@
+package tpm2
+
+// cmdVerifyDigestSignature is TPM2_VerifyDigestSignature (v185, P3 section 20.4).
+//
+//	TPM_RC_KEY        H1  not a signing key
+//	TPM_RC_KEY        P3  the public key is not valid
+//	TPM_RC_SCHEME     H1  the key has no scheme of its own, or HMAC or ECDAA
+//	TPM_RC_SCHEME     P3  the signature is of another scheme than the key's
+//	TPM_RC_SIGNATURE  P3  the signature is wrong
+//	TPM_RC_SIZE       P1  there is a context, which none of the schemes has
+//	TPM_RC_SIZE       P2  the digest has not the size of the scheme's hash
+func cmdVerifyDigestSignature(t *TPM, c *call) RC {
+	context := c.in.param().signContext()
+	digest := c.in.param().digest()
+	sig := c.in.param().signature(false)
+	if rc := c.in.end(); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	o := c.object(0)
+	scheme, rc := digestScheme(o)
+	switch {
+	case rc != TPM_RC_SUCCESS:
+		return rc
+	case scheme.Scheme == TPM_ALG_ECDAA:
+		return TPM_RC_SCHEME.Handle(1)
+	case len(context) != 0:
+		return TPM_RC_SIZE.Param(1)
+	case sig.Alg != scheme.Scheme || sig.Hash != scheme.Hash:
+		return TPM_RC_SCHEME.Param(3)
+	case len(digest) != scheme.Hash.DigestSize():
+		return TPM_RC_SIZE.Param(2)
+	}
+	if rc := t.verify(o, digest, &sig); rc != TPM_RC_SUCCESS {
+		return rc.Param(3)
+	}
+	meta := u16Bytes(uint16(scheme.Hash))
+	ticket := t.verifiedTicket(TPM_ST_DIGEST_VERIFIED, o, digest, o.name, meta)
+	c.out.verifiedDigest(&ticket, scheme.Hash)
+	return TPM_RC_SUCCESS
+}
+
+// verifiedDigest writes a TPMT_TK_VERIFIED with TPM_ST_DIGEST_VERIFIED, which has the hash
+// algorithm as metadata (v185, P2 section 10.6.5).
+func (w *writer) verifiedDigest(k *TPMT_TK, alg AlgID) {
+	w.u16(uint16(k.Tag))
+	w.handle(k.Hierarchy)
+	w.alg(alg)
+	w.b2(k.Digest)
+}
+
+// verified reads a TPMT_TK_VERIFIED; meta is empty unless the tag is
+// TPM_ST_DIGEST_VERIFIED.
+func (r *reader) verified() (k TPMT_TK, meta []byte) {
+	k.Tag = ST(r.u16())
+	switch k.Tag {
+	case TPM_ST_VERIFIED, TPM_ST_MESSAGE_VERIFIED, TPM_ST_DIGEST_VERIFIED:
+	default:
+		r.fail(TPM_RC_TAG)
+	}
+	k.Hierarchy = r.hierarchy(true)
+	if k.Tag == TPM_ST_DIGEST_VERIFIED {
+		meta = u16Bytes(uint16(r.hash(false)))
+	}
+	k.Digest = r.digest()
+	return k, meta
+}
