@@ -40,7 +40,7 @@ func daemonize(args []string) error {
 		return err
 	}
 	attr := &syscall.ProcAttr{
-		Env:   append(os.Environ(), readyEnv+"="+strconv.Itoa(ready)),
+		Env: append(os.Environ(), readyEnv+"="+strconv.Itoa(ready)),
 		// Whoever started us may wait for the end of our standard error.
 		Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
