@@ -69,7 +69,7 @@ func (l *Lab) stormDomains(n int) ([]*client, error) {
 		if err := newDisk(disk, 2<<20); err != nil {
 			return nil, err
 		}
-		config, err := xlconf.VTPM{Common: (&stack{}).common(name, disk, ""), Image: ImageDir + "/vtpm-stub.elf",
+		config, err := xlconf.VTPM{Common: (&stack{}).common(name, disk, ""), Image: ReleaseDir + "/vtpm-stub",
 			Manager: managerName, UUID: stormUUID(i + 1)}.Config()
 		if err != nil {
 			return nil, err

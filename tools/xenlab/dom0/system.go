@@ -26,7 +26,6 @@ const (
 	// accepts them.
 	ReleaseDir = FilesDir + "/release"
 	TrustDir   = FilesDir + "/trust"
-	Vtpmctl    = FilesDir + "/bin/vtpmctl"
 	GuestDir   = FilesDir + "/guest" // vmlinux and initrd of the Debian guest
 	DataDir    = "/data"             // the persistent disk
 	runDir     = "/run/lab"          // generated configurations

@@ -19,7 +19,7 @@ func (l *Lab) verifiedStart(s *stack) error {
 	if err := errors.Join(copyFolder(release, ReleaseDir), copyFolder(trust, TrustDir)); err != nil {
 		return err
 	}
-	start := []string{Vtpmctl, "start", "--policy", trust}
+	start := []string{"vtpmctl", "start", "--policy", trust}
 	for _, changed := range []string{"vtpm-stub", "vtpmmgr-stub.gz"} {
 		restore, err := flipByte(filepath.Join(release, changed))
 		if err != nil {

@@ -60,13 +60,6 @@ func (r *runner) makeDisks(ctx context.Context) error {
 			return err
 		}
 	}
-	vtpmctl := inDom0(dom0.Vtpmctl)
-	if err := copyFile(vtpmctl, r.w.vtpmctl); err != nil {
-		return err
-	}
-	if err := os.Chmod(vtpmctl, 0o755); err != nil {
-		return fmt.Errorf("xenlab: %w", err)
-	}
 	if r.s.Guest {
 		guest := inDom0(dom0.GuestDir)
 		if err := copyFile(filepath.Join(guest, "vmlinux"), r.w.GuestKernel); err != nil {

@@ -43,7 +43,6 @@ type Workshop struct {
 	initBin string
 	ctlBin  string // vtpmctl, for dom0
 	guestIn string
-	vtpmctl string
 	uroot   string
 }
 
@@ -239,7 +238,7 @@ func (w *Workshop) guestArchive(context.Context) error {
 // helpers builds the programs that run as process 1 in dom0 and in the guest, and the tool that dom0 uses.
 func (w *Workshop) helpers(ctx context.Context) error {
 	dir := filepath.Join(w.Build, "lab", "bin")
-	w.initBin, w.guestIn, w.vtpmctl = filepath.Join(dir, "dom0init"), filepath.Join(dir, "guestinit"), filepath.Join(dir, "vtpmctl")
+	w.initBin, w.guestIn, w.ctlBin = filepath.Join(dir, "dom0init"), filepath.Join(dir, "guestinit"), filepath.Join(dir, "vtpmctl")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/",
 		"./tools/xenlab/dom0init", "./tools/xenlab/guestinit", "./tools/vtpmctl")
 	cmd.Dir = w.Root
