@@ -13,7 +13,7 @@ VERSION ?= 0.0.0-dev
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab bench bench-engine bench-manager repro release install deps clean
+.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab bench bench-engine bench-manager bench-vtpmd repro release install deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,11 +50,14 @@ lab: images ## the Xen scenarios
 	$(XENLAB) run lifecycle
 	$(XENLAB) run firstlight
 
-bench: images bench-engine bench-manager ## benchmarks, as tables
+bench: images bench-engine bench-manager bench-vtpmd ## benchmarks, as tables
 	$(XENLAB) run bench
 
 bench-engine: ## the TPM engine in process, without a socket
 	$(GO) test -run '^$$' -bench 'GetRandom|PCRRead|PCRExtend' -benchmem ./vtpm-stub/tpm2
+
+bench-vtpmd: ## vtpmd beside swtpm, over the same kind of socket
+	$(GO) run ./tools/vtpmbench
 
 bench-manager: ## the manager's store and rollback counter, with swtpm as hardware
 	$(GO) test -run '^$$' -bench 'Save|Start100k|Increment' ./vtpmmgr-stub/manager ./vtpmmgr-stub/hwtpm
