@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,10 +50,7 @@ func runStart(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	policy, err := verify.LoadPolicy(*dir)
-	if err == nil {
-		err = unchangeable(filepath.Join(*dir, verify.SignersFile))
-	}
+	policy, err := loadPolicy(*dir)
 	if err != nil {
 		return err
 	}
@@ -77,6 +75,21 @@ func runStart(e *env, args []string) error {
 			fmt.Fprintf(e.out, "OK %s: %s of release %s, signed by %s\n", s.Name, s.Image, s.Version, signedBy(s.Signers))
 		}
 	})
+}
+
+// loadPolicy reads a policy that nobody else can change.
+func loadPolicy(dir string) (verify.Policy, error) {
+	policy, err := verify.LoadPolicy(dir)
+	if err != nil {
+		return policy, err
+	}
+	for _, name := range []string{verify.SignersFile, verify.RevokedFile, verify.RulesFile} {
+		err := unchangeable(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the last two need not be there
+			return policy, err
+		}
+	}
+	return policy, nil
 }
 
 // refuse makes the line, or the JSON, of an image that is not started.

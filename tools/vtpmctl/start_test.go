@@ -291,6 +291,7 @@ func TestStartUndecided(t *testing.T) {
 		"not PVH":                   {func(h *host) { h.write("vtpm1.cfg", strings.Replace(h.read("vtpm1.cfg"), "pvh", "hvm", 1)) }, "pvh"},
 		"image open to others":      {func(h *host) { os.Chmod(h.images+"/vtpm-stub.gz", 0o666) }, "vtpm-stub.gz may be written by others"},
 		"folder open to a group":    {func(h *host) { os.Chmod(h.images, 0o775) }, "images may be written by others"},
+		"rules open to others":      {func(h *host) { os.Chmod(filepath.Join(h.trust, verify.RulesFile), 0o646) }, "rules.json may be written by others"},
 		"policy open to others":     {func(h *host) { os.Chmod(h.trust, 0o777) }, "trust may be written by others"},
 	} {
 		t.Run(name, func(t *testing.T) {
