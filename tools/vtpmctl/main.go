@@ -45,7 +45,7 @@ func commands() []command {
 		{"group show", "GROUP", "one group and its approved states", runGroupShow},
 		{"group update", "FILE", "the same as policy apply", runPolicyApply},
 		{"group delete", "GROUP", "delete an empty group", runGroupDelete},
-		{"policy new", "[--group GROUP] [--pcrs LIST] [--from FILE] [--sequence N] FILE", "write the present platform state to an unsigned policy", runPolicyNew},
+		{"policy new", "[--group GROUP] [--pcrs LIST] [--from FILE] [--set PCR=HEX] [--comment TEXT] [--sequence N] FILE", "write the present platform state, or that of an upgrade, to an unsigned policy", runPolicyNew},
 		{"policy sign", "--key KEY FILE", "sign a policy, offline (private key, or .pub with ssh-agent)", runPolicySign},
 		{"policy show", "FILE [--authority KEY]", "what a policy says, and whether it is signed", runPolicyShow},
 		{"policy apply", "FILE", "put a signed policy in force", runPolicyApply},

@@ -6,7 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -237,6 +239,25 @@ func TestPolicyWorkflow(t *testing.T) {
 	l.ok("group update %blue3", "in force")
 	l.ok("move "+u1+" --group default", "moved")
 	l.ok("group delete blue")
+}
+
+// A state is approved before the platform is in it.
+func TestPolicyOfTheFuture(t *testing.T) {
+	l := newLab(t)
+	l.key("saa", elliptic.P256())
+	l.ok("policy new %now")
+	l.ok("policy sign --key %saa %now")
+	l.ok("provision --authority %saa.pub --policy %now")
+	future := sha256.Sum256(make([]byte, 64)) // PCR 4 after the upgrade extends it by zeros
+	l.fails(exitFailed, "policy new --set 4=00 %x", "bytes")
+	l.fails(exitFailed, "policy new --set 9="+hex.EncodeToString(future[:])+" %x", "not among")
+	l.fails(exitFailed, "policy new --set 4 %x", "usage")
+	l.ok("policy new --from %now --set 4=" + hex.EncodeToString(future[:]) + " %next")
+	l.ok("policy sign --key %saa %next")
+	l.ok("policy apply %next")
+	l.extend(4)
+	l.boot()
+	l.ok("status", "serving")
 }
 
 func TestPolicyFileIsChecked(t *testing.T) {

@@ -157,52 +157,49 @@ func pcrText(s proto.PCRSelection) string {
 	return strings.Join(parts, ",")
 }
 
+// newOptions are the flags of policy new.
+type newOptions struct {
+	group, pcrs, from, comment string
+	sequence                   uint64
+	set                        map[int][]byte
+}
+
+func (o *newOptions) define(fs *flag.FlagSet) {
+	o.set = map[int][]byte{}
+	fs.StringVar(&o.group, "group", "", "group, by name or uuid")
+	fs.StringVar(&o.pcrs, "pcrs", "sha256:0-7", "PCRs")
+	fs.StringVar(&o.from, "from", "", "policy whose states are kept")
+	fs.StringVar(&o.comment, "comment", "", "what this state is")
+	fs.Uint64Var(&o.sequence, "sequence", 0, "number of the list")
+	fs.Func("set", "PCR=HEX: a value that an upgrade will lead to", func(v string) error { return setValue(o.set, v) })
+}
+
 // runPolicyNew adds the present state to a new list, or (--from) to those of an
 // older one, with the next sequence number.
 func runPolicyNew(e *env, args []string) error {
-	var group, pcrs, from, comment *string
-	var sequence *uint64
-	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) {
-		group = groupFlag(fs)
-		pcrs = fs.String("pcrs", "sha256:0-7", "PCRs")
-		from = fs.String("from", "", "policy whose states are kept")
-		comment = fs.String("comment", "", "what this state is")
-		sequence = fs.Uint64("sequence", 0, "number of the list")
-	})
+	var o newOptions
+	rest, err := e.parse(args, 1, o.define)
 	if err != nil {
 		return err
 	}
 	p := &policyFile{}
-	if *from != "" {
-		if p, err = readPolicy(*from); err != nil {
+	if o.from != "" {
+		if p, err = readPolicy(o.from); err != nil {
 			return err
 		}
-		p.Signature = nil
-		for i := range p.States {
-			p.States[i].Signature = nil
-		}
+		p.unsign()
 	}
-	if *group != "" {
-		if p.Group, err = e.group(*group); err != nil {
+	if o.group != "" {
+		if p.Group, err = e.group(o.group); err != nil {
 			return err
 		}
 	}
-	p.Sequence++
-	if *sequence != 0 {
-		p.Sequence = *sequence
+	if p.Sequence++; o.sequence != 0 {
+		p.Sequence = o.sequence
 	}
-	sel, err := parsePCRs(*pcrs)
+	state, err := e.newState(&o)
 	if err != nil {
 		return err
-	}
-	values, err := e.readPCRs(sel)
-	if err != nil {
-		return err
-	}
-	d := hwtpm.PCRDigest(values)
-	state := policyState{PCRs: pcrText(sel), Digest: hex.EncodeToString(d[:]), Comment: *comment}
-	for _, v := range values {
-		state.Values = append(state.Values, hex.EncodeToString(v))
 	}
 	p.States = append(p.States, state)
 	if err := p.write(rest[0]); err != nil {
@@ -211,6 +208,68 @@ func runPolicyNew(e *env, args []string) error {
 	return e.print(p, func() {
 		fmt.Fprintf(e.out, "%s: policy %d for group %s, %d states, not signed\n", rest[0], p.Sequence, groupText(p.Group), len(p.States))
 	})
+}
+
+func (p *policyFile) unsign() {
+	p.Signature = nil
+	for i := range p.States {
+		p.States[i].Signature = nil
+	}
+}
+
+// newState reads the PCRs, with the values of --set in their places.
+func (e *env) newState(o *newOptions) (policyState, error) {
+	sel, err := parsePCRs(o.pcrs)
+	if err != nil {
+		return policyState{}, err
+	}
+	values, err := e.readPCRs(sel)
+	if err != nil {
+		return policyState{}, err
+	}
+	if err := override(sel, values, o.set); err != nil {
+		return policyState{}, err
+	}
+	d := hwtpm.PCRDigest(values)
+	state := policyState{PCRs: pcrText(sel), Digest: hex.EncodeToString(d[:]), Comment: o.comment}
+	for _, v := range values {
+		state.Values = append(state.Values, hex.EncodeToString(v))
+	}
+	return state, nil
+}
+
+// setValue reads PCR=HEX.
+func setValue(set map[int][]byte, v string) error {
+	pcr, value, ok := strings.Cut(v, "=")
+	n, err := strconv.Atoi(pcr)
+	b, herr := hex.DecodeString(value)
+	if !ok || err != nil || herr != nil {
+		return errors.New("want PCR=HEX")
+	}
+	set[n] = b
+	return nil
+}
+
+// override puts values of the future in the places of the present ones.
+func override(sel proto.PCRSelection, values [][]byte, set map[int][]byte) error {
+	i := 0
+	for pcr := range 24 {
+		if sel.Mask>>pcr&1 == 0 {
+			continue
+		}
+		if v, ok := set[pcr]; ok {
+			if len(v) != len(values[i]) {
+				return fmt.Errorf("--set %d: %d bytes, want %d", pcr, len(v), len(values[i]))
+			}
+			values[i] = v
+			delete(set, pcr)
+		}
+		i++
+	}
+	for pcr := range set {
+		return fmt.Errorf("--set %d: that PCR is not among --pcrs", pcr)
+	}
+	return nil
 }
 
 func runPolicySign(e *env, args []string) error {

@@ -70,6 +70,8 @@ type TPM struct {
 	c    Config
 	auth []byte // owner
 
+	identity *Identity // nil: not yet derived
+
 	counter counterState
 }
 

@@ -113,7 +113,7 @@ func (t *TPM) Unseal(b *Binding) (secret []byte, err error) {
 			InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](b.Public),
 		}.Execute(t.t)
 		if err != nil {
-			return fmt.Errorf("%w: %v", ErrSealDamaged, err)
+			return t.loadError(b, err)
 		}
 		defer t.flush(obj.ObjectHandle)
 		rsp, err := tpm2.Unseal{ItemHandle: tpm2.AuthHandle{Handle: obj.ObjectHandle, Name: obj.Name,
@@ -125,6 +125,17 @@ func (t *TPM) Unseal(b *Binding) (secret []byte, err error) {
 		return nil
 	})
 	return secret, err
+}
+
+// loadError tells a TPM that was cleared while it ran from an altered object.
+func (t *TPM) loadError(b *Binding, err error) error {
+	t.identity = nil
+	if now, ierr := t.derive(); ierr == nil {
+		if jerr := b.Identity.judge(now); jerr != nil {
+			return jerr
+		}
+	}
+	return fmt.Errorf("%w: %v", ErrSealDamaged, err)
 }
 
 func unsealError(err error) error {

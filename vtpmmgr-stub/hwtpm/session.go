@@ -117,9 +117,20 @@ type Identity struct {
 	EK  []byte // Name of the ECC P-256 endorsement primary, empty if it cannot be made
 }
 
-// Identity derives both primaries.
+// Identity derives both primaries, once: a TPM does not become another one while
+// it runs, and if somebody clears it nothing that was sealed loads any more.
 func (t *TPM) Identity() (id Identity, err error) {
 	defer t.done(&err)
+	if t.identity != nil {
+		return *t.identity, nil
+	}
+	if id, err = t.derive(); err == nil {
+		t.identity = &id
+	}
+	return id, err
+}
+
+func (t *TPM) derive() (id Identity, err error) {
 	err = t.withPrimary(func(p *primary) error {
 		id.SRK = bytes.Clone(p.name.Buffer)
 		return nil

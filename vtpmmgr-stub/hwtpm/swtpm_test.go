@@ -110,7 +110,14 @@ func TestUnsealElsewhere(t *testing.T) {
 	if _, err := open(t, s).Unseal(&spoiled); !errors.Is(err, ErrSealDamaged) {
 		t.Errorf("spoiled object: %v", err)
 	}
+	running := open(t, s)
+	if _, err := running.Unseal(b); err != nil {
+		t.Fatal(err)
+	}
 	clearTPM(t, s)
+	if _, err := running.Unseal(b); !errors.Is(err, ErrCleared) {
+		t.Errorf("TPM cleared while it runs: %v", err)
+	}
 	if _, err := open(t, s).Unseal(b); !errors.Is(err, ErrCleared) {
 		t.Errorf("cleared TPM: %v", err)
 	}

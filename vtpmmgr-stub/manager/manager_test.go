@@ -442,6 +442,13 @@ func FuzzHandle(f *testing.F) {
 	f.Add(saveFrame(record(1)), false)
 	f.Add([]byte{0, 0xC1, 0, 0, 0, 14, 0, 0, 0, 70, 0, 0, 0, 32}, true)
 	f.Add([]byte{1, 0xC2, 0, 0, 0, 12, 2, 0, 0x10, 1, 0, 1}, true)
+	for ord := range adminOps {
+		body := append([]byte{0, 1, 0}, `{"uuid":"00000000-0000-0000-0000-000000000001","group":"00000000-0000-0000-0000-000000000000"}`...)
+		frame, _ := proto.Request{Tag: proto.TagMgmt, Ordinal: ord, Body: body}.Append(nil)
+		f.Add(frame, true)
+		frame, _ = proto.Request{Tag: proto.TagMgmt, Ordinal: ord, Body: append([]byte{0, 1, 0}, `{}`...)}.Append(nil)
+		f.Add(frame, true)
+	}
 	m, err := New(quiet(newDisk(4<<20), newTPM()))
 	if err != nil {
 		f.Fatal(err)
