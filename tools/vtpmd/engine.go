@@ -17,7 +17,7 @@ type engine struct {
 
 // power returns the function that makes engines. The clock is the process's
 // monotonic one; a suspended host does not advance a TPM's time.
-func power(logf func(string, ...any)) server.Power {
+func power(logf func(string, ...any), rsa1024 bool) server.Power {
 	start := time.Now()
 	return func(permanent, volatile []byte, persist func([]byte) error, cancelled func() bool) (server.Engine, error) {
 		saved := permanent
@@ -33,6 +33,7 @@ func power(logf func(string, ...any)) server.Power {
 			},
 			Cancelled: cancelled,
 			Logf:      logf,
+			RSA1024:   rsa1024,
 		}
 		t, err := open(cfg, permanent)
 		if err != nil {

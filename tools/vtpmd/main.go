@@ -31,7 +31,7 @@ options (as in swtpm(8)):
                                     TPM commands (socket only)
   --ctrl type=tcp,port=N | type=unixio,path=P[,mode=0770][,uid=U][,gid=G] | fd=N | clientfd=N
                                     control channel
-  --flags not-need-init,startup-clear|startup-state|startup-none
+  --flags not-need-init,startup-clear|startup-state|startup-none,rsa1024
   --locality reject-locality-4,allow-set-locality
   --key, --migration-key file=F|fd=N[,format=hex|binary] | pwdfile=F|pwdfd=N[,kdf=pbkdf2|sha512][,remove]
                                     encrypt state at rest, or in blobs on the control channel

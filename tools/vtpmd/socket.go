@@ -98,7 +98,7 @@ func start(o *options.Options) (*daemon, error) {
 		return nil, err
 	}
 	d.machine = server.New(server.Config{
-		Power: power(logf), Storage: d.storage, FileKey: fileKey, MigrationKey: migrationKey,
+		Power: power(logf, o.RSA1024), Storage: d.storage, FileKey: fileKey, MigrationKey: migrationKey,
 		RejectLocality4: o.RejectLocality4, AllowSetLocality: o.AllowSetLocality, TPM2: true, Startup: startupCommand(o.Startup), Logf: logf,
 	})
 	d.control = &server.Control{Machine: d.machine, Shutdown: d.shutdown, Attach: d.attach, Info: info}

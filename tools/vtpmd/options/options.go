@@ -51,6 +51,7 @@ type Options struct {
 	Terminate         bool
 	Daemon            bool
 	NotNeedInit       bool
+	RSA1024           bool   // allow such keys; not a flag of swtpm, which always does
 	Startup           string // "", clear, state, deactivated, none
 	RejectLocality4   bool
 	AllowSetLocality  bool
@@ -197,7 +198,7 @@ func (o *Options) setState(kv *list) error {
 }
 
 func (o *Options) setFlags(kv *list) error {
-	o.NotNeedInit = kv.flag("not-need-init")
+	o.NotNeedInit, o.RSA1024 = kv.flag("not-need-init"), kv.flag("rsa1024")
 	for _, s := range []string{"clear", "state", "deactivated", "none"} {
 		if kv.flag("startup-" + s) {
 			if o.Startup != "" {
