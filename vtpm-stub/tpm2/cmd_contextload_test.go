@@ -45,7 +45,7 @@ func TestContextObject(t *testing.T) {
 			t.Errorf("%s: context in the clear", name)
 		}
 		s2 := x.saveContext(h)
-		if s2.Sequence <= s.Sequence || bytes.Equal(s.Blob[34:66], s2.Blob[34:66]) {
+		if s2.Sequence <= s.Sequence || bytes.Equal(s.Blob[66:98], s2.Blob[66:98]) {
 			t.Errorf("%s: two contexts are encrypted alike", name)
 		}
 		n := x.ok(x.loadContext(s)).handle // a second copy
@@ -341,8 +341,9 @@ func TestContextForged(t *testing.T) {
 	x.keepFail = true
 	k := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsSign)).handle
 	c := x.saveContext(k)
-	c.Blob[34] ^= 1 // of the sequence number
-	copy(c.Blob[2:], x.contextHMAC(&c, c.Blob[34:]))
+	head := 2 + ticketHash.DigestSize()
+	c.Blob[head] ^= 1 // of the sequence number
+	copy(c.Blob[2:], x.contextHMAC(&c, c.Blob[head:]))
 	x.want(x.loadContext(c), TPM_RC_FAILURE)
 	if !x.Failed() {
 		t.Error("no failure mode")

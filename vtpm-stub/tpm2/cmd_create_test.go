@@ -109,6 +109,7 @@ func TestCreateErrors(t *testing.T) {
 		{"auth too long", p, strings.Repeat("x", 33), nil, eccTemplate(attrsSign), TPM_RC_SIZE.Param(1)},
 		{"data for ECC", p, "", []byte("x"), eccTemplate(attrsSign &^ objSensitiveDataOrigin), TPM_RC_VALUE.Param(1)},
 		{"data and origin", p, "", []byte("x"), keyedHashTemplate(attrsSign), TPM_RC_ATTRIBUTES.Param(2)},
+		{"HMAC key over a block", p, "", make([]byte, 65), keyedHashTemplate(attrsSign &^ objSensitiveDataOrigin), TPM_RC_SIZE.Param(1)},
 		{"seal nothing", p, "", nil, keyedHashTemplate(attrsSealed), TPM_RC_ATTRIBUTES.Param(2)},
 		{"fixedTPM without fixedParent", p, "", nil, eccTemplate(attrsSign &^ objFixedParent), TPM_RC_ATTRIBUTES.Param(2)},
 		{"fixedTPM under a parent that is not", dup, "", nil, eccTemplate(attrsSign), TPM_RC_ATTRIBUTES.Param(2)},

@@ -12,7 +12,8 @@ import (
 //
 // Response codes are those of TPM2_Create and
 //
-//	TPM_RC_ATTRIBUTES  P2     a derived object with sensitiveDataOrigin
+//	TPM_RC_ATTRIBUTES  P2     a derived object with sensitiveDataOrigin, or without
+//	                          fixedParent: it exists under its parent only
 //	TPM_RC_NO_RESULT          the derived octets do not make a key
 //	TPM_RC_OBJECT_MEMORY      no free slot
 //	TPM_RC_SIZE        P1     inSensitive.data of a derived object is not a TPMS_DERIVE
@@ -112,14 +113,14 @@ func (t *TPM) deriveObject(parent *object, pub *TPMT_PUBLIC, sens *TPMS_SENSITIV
 	switch {
 	case len(stripZeros(sens.UserAuth)) > pub.NameAlg.DigestSize():
 		return nil, TPM_RC_SIZE.Param(1)
-	case pub.Attributes.has(objSensitiveDataOrigin):
+	case pub.Attributes.has(objSensitiveDataOrigin) || !pub.Attributes.has(objFixedParent):
 		return nil, TPM_RC_ATTRIBUTES.Param(2)
 	case pub.Type == TPM_ALG_RSA:
 		return nil, TPM_RC_TYPE.Param(2)
-	case pub.Type == TPM_ALG_KEYEDHASH && len(sens.Data) == 0 && pub.Attributes&(objSign|objDecrypt) == 0:
-		return nil, TPM_RC_ATTRIBUTES.Param(2) // a data object without data
 	}
-	src := tpmcrypto.NewKDFSource(derivationHash(parent), parent.sens.Sensitive, label, context)
+	// P1 28.4.1 names the parent's nameAlg, P1 27.6.1 the hash that the parent
+	// specifies. The latter is what TPMs do, and all must derive the same.
+	src := tpmcrypto.NewKDFSource(parent.pub.Scheme.Hash, parent.sens.Sensitive, label, context)
 	p := pub.clone()
 	p.Derive, p.Label, p.Context = false, nil, nil
 	o, rc := t.generateSensitive(&p, &TPMS_SENSITIVE_CREATE{UserAuth: sens.UserAuth}, src, nil)
@@ -145,6 +146,3 @@ func deriveParams(pub *TPMT_PUBLIC, data []byte) (label, context []byte, rc RC) 
 	}
 	return bytes.Clone(label), bytes.Clone(context), TPM_RC_SUCCESS
 }
-
-// derivationHash returns the hash of a derivation parent's KDF.
-func derivationHash(parent *object) AlgID { return parent.pub.NameAlg }

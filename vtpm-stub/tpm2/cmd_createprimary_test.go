@@ -41,6 +41,14 @@ func goldenTemplates() map[string]TPMT_PUBLIC {
 		"hmac-key":         keyedHashTemplate(attrsSign),
 		"aes-key":          symTemplate(attrsSign | objDecrypt),
 	}
+	camellia := symTemplate(attrsSign | objDecrypt)
+	camellia.Sym = TPMT_SYM_DEF{Algorithm: TPM_ALG_CAMELLIA, KeyBits: 256, Mode: TPM_ALG_CBC}
+	aes := symTemplate(attrsStorage)
+	aes.Sym.KeyBits, aes.NameAlg = 256, TPM_ALG_SHA384
+	rsa := rsaTemplate(attrsSign)
+	rsa.NameAlg, rsa.Scheme = TPM_ALG_SHA512, TPMT_SCHEME{Scheme: TPM_ALG_RSAPSS, Hash: TPM_ALG_SHA384}
+	list["camellia-key"], list["aes-256-storage"], list["rsa-2048-sign"] = camellia, aes, rsa
+	list["derivation-parent"] = derivationTemplate(attrsStorage)
 	for name, c := range map[string]ECCCurve{"p224": TPM_ECC_NIST_P224, "p384": TPM_ECC_NIST_P384, "p521": TPM_ECC_NIST_P521, "bn-p256": TPM_ECC_BN_P256, "sm2-p256": TPM_ECC_SM2_P256} {
 		p := eccTemplate(attrsSign)
 		p.Curve = c

@@ -6,11 +6,12 @@ package tpm2
 //	TPM_RC_ATTRIBUTES     P2  fixedTPM or fixedParent; attributes contradict each
 //	                          other or the parent
 //	TPM_RC_ATTRIBUTES P1, P4  encryptedDuplication without inner or outer wrapper
-//	TPM_RC_BINDING        P3  the areas do not belong together
+//	TPM_RC_BINDING            the areas do not belong together
 //	TPM_RC_ECC_POINT      P2  the public point is not on the curve
 //	TPM_RC_INTEGRITY      P3  duplicate was changed, or the keys are not its
 //	TPM_RC_KDF            P2  an ECC key with a KDF
-//	TPM_RC_KEY        H1, P2  the parent's key or the modulus is not valid
+//	TPM_RC_KEY        H1, P2  the parent's key is not valid; unique is not of
+//	                          the key's size, or no modulus
 //	TPM_RC_KEY_SIZE       P3  the size of the key is not that of the public area
 //	TPM_RC_RANGE          P2  RSA exponent
 //	TPM_RC_SCHEME         P2  scheme does not fit the attributes

@@ -48,7 +48,7 @@ func TestImportErrors(t *testing.T) {
 		{"another public area", from, full, attrs(objNoDA), wrapAES, TPM_RC_INTEGRITY.Param(3)},
 		{"another public area, inner wrapper only", from, inner, attrs(objNoDA), wrapAES, TPM_RC_INTEGRITY.Param(3)},
 		{"point off the curve, no wrapper", from, none, with(func(p *TPMT_PUBLIC) { p.X[0]++ }), wrapNone, TPM_RC_ECC_POINT.Param(2)},
-		{"another point, no wrapper", from, none, with(func(p *TPMT_PUBLIC) { p.X, p.Y = ec.pub.X, ec.pub.Y }), wrapNone, TPM_RC_BINDING.Param(3)},
+		{"another point, no wrapper", from, none, with(func(p *TPMT_PUBLIC) { p.X, p.Y = ec.pub.X, ec.pub.Y }), wrapNone, TPM_RC_BINDING},
 		{"outer HMAC", from, dup{full.key, flip(full.dup, 3), full.secret}, &c.pub, wrapAES, TPM_RC_INTEGRITY.Param(3)},
 		{"data", from, dup{outer.key, flip(outer.dup, -1), outer.secret}, &c.pub, wrapNone, TPM_RC_INTEGRITY.Param(3)},
 		{"wrong inner key", from, dup{flip(full.key, 0), full.dup, full.secret}, &c.pub, wrapAES, TPM_RC_INTEGRITY.Param(3)},

@@ -3,14 +3,14 @@ package tpm2
 // cmdLoad is TPM2_Load (TPM20-P3 section 12.2).
 //
 //	TPM_RC_ATTRIBUTES     P2  attributes contradict each other or the parent
-//	TPM_RC_BINDING        P1  the areas do not belong together
+//	TPM_RC_BINDING            the areas do not belong together
 //	TPM_RC_ECC_POINT      P2  the public point is not on the curve
 //	TPM_RC_HASH           P2  nameAlg is TPM_ALG_NULL, or for a fixedParent storage
 //	                          key not the parent's
 //	TPM_RC_INTEGRITY      P1  inPrivate was changed, or is not of this parent or
 //	                          public area
 //	TPM_RC_KDF            P2  an ECC key with a KDF
-//	TPM_RC_KEY            P2  the modulus is not one
+//	TPM_RC_KEY            P2  unique is not of the key's size, or no modulus
 //	TPM_RC_KEY_SIZE       P1  the size of the key is not that of the public area
 //	TPM_RC_OBJECT_MEMORY      no free slot
 //	TPM_RC_RANGE          P2  RSA exponent

@@ -6,12 +6,12 @@ package tpm2
 //	TPM_RC_ATTRIBUTES     P2  attributes contradict each other; fixedTPM,
 //	                          fixedParent or restricted with a sensitive area;
 //	                          fixedTPM without fixedParent
-//	TPM_RC_BINDING        P1  the areas do not belong together
+//	TPM_RC_BINDING            the areas do not belong together
 //	TPM_RC_ECC_POINT      P2  the public point is not on the curve
 //	TPM_RC_HIERARCHY      P3  a sensitive area outside of the null hierarchy; the
 //	                          hierarchy is disabled
 //	TPM_RC_KDF            P2  an ECC key with a KDF
-//	TPM_RC_KEY            P2  the modulus is not one
+//	TPM_RC_KEY            P2  unique is not of the key's size, or no modulus
 //	TPM_RC_KEY_SIZE       P1  the size of the key is not that of the public area
 //	TPM_RC_OBJECT_MEMORY      no free slot
 //	TPM_RC_RANGE          P2  RSA exponent
@@ -33,12 +33,7 @@ func cmdLoadExternal(t *TPM, c *call) RC {
 	if !t.hierarchyEnabled(h) || sens != nil && h != TPM_RH_NULL {
 		return TPM_RC_HIERARCHY.Param(3)
 	}
-	a := pub.Attributes
-	if a.has(objFixedTPM) && !a.has(objFixedParent) ||
-		sens != nil && a&(objFixedTPM|objFixedParent|objRestricted) != 0 {
-		return TPM_RC_ATTRIBUTES.Param(2)
-	}
-	if rc := checkPublic(&pub, nil, true); rc != TPM_RC_SUCCESS {
+	if rc := checkExternal(&pub, sens != nil); rc != TPM_RC_SUCCESS {
 		return rc.Param(2)
 	}
 	o, rc := t.bindObject(&pub, sens, 2, 1)
@@ -46,7 +41,7 @@ func cmdLoadExternal(t *TPM, c *call) RC {
 		return rc
 	}
 	o.external, o.hierarchy = true, h
-	o.stClear = a.has(objStClear)
+	o.stClear = pub.Attributes.has(objStClear)
 	o.name = t.computeName(&o.pub)
 	o.qname = o.name
 	if rc := t.addObject(o); rc != TPM_RC_SUCCESS {
@@ -55,6 +50,21 @@ func cmdLoadExternal(t *TPM, c *call) RC {
 	c.setHandle(o.handle)
 	c.out.b2(o.name)
 	return TPM_RC_SUCCESS
+}
+
+// checkExternal checks the public area. Without a sensitive area it may say what
+// it likes about its use.
+func checkExternal(p *TPMT_PUBLIC, private bool) RC {
+	if !private {
+		if rc := checkPolicySize(p); rc != TPM_RC_SUCCESS {
+			return rc
+		}
+		return checkParms(p, nil)
+	}
+	if p.Attributes&(objFixedTPM|objFixedParent|objRestricted) != 0 {
+		return TPM_RC_ATTRIBUTES
+	}
+	return checkPublic(p, nil, true)
 }
 
 // optionalSensitive reads a TPM2B_SENSITIVE; nil when it is the Empty Buffer.

@@ -38,8 +38,9 @@ func localityAttr(loc uint8) uint8 {
 	return loc
 }
 
-// ticketHash is contextIntegrityHash: the hash of tickets and saved contexts.
-const ticketHash = TPM_ALG_SHA256
+// ticketHash is contextIntegrityHash: the hash of tickets and saved contexts. It
+// must be the strongest hash there is (TPM20-P1 section 30.3).
+const ticketHash = TPM_ALG_SHA512
 
 // makeTicket returns HMAC(proof, tag || parts...) (TPM20-P2 section 10.7).
 // In the null hierarchy it is a NULL ticket except for TPM_ST_CREATION.

@@ -18,8 +18,8 @@ func checkPublic(p *TPMT_PUBLIC, parent *object, external bool) RC {
 	if p.NameAlg == TPM_ALG_NULL && !external {
 		return TPM_RC_HASH
 	}
-	if n := len(p.AuthPolicy); n != 0 && n != p.NameAlg.DigestSize() {
-		return TPM_RC_SIZE
+	if rc := checkPolicySize(p); rc != TPM_RC_SUCCESS {
+		return rc
 	}
 	if !external {
 		if rc := checkParentAttributes(p.Attributes, parent); rc != TPM_RC_SUCCESS {
@@ -29,10 +29,23 @@ func checkPublic(p *TPMT_PUBLIC, parent *object, external bool) RC {
 	if rc := checkUse(p); rc != TPM_RC_SUCCESS {
 		return rc
 	}
+	return checkParms(p, parent)
+}
+
+func checkPolicySize(p *TPMT_PUBLIC) RC {
+	if n := len(p.AuthPolicy); n != 0 && n != p.NameAlg.DigestSize() {
+		return TPM_RC_SIZE
+	}
+	return TPM_RC_SUCCESS
+}
+
+// checkParms is checkPublic without the attributes: all that holds for a public
+// area alone, whose attributes are arbitrary (TPM20-P1 section 29.4).
+func checkParms(p *TPMT_PUBLIC, parent *object) RC {
 	if rc := checkSchemes(p); rc != TPM_RC_SUCCESS {
 		return rc
 	}
-	if parent != nil && parent.pub.isStorage() && p.isStorage() && p.Attributes.has(objFixedParent) {
+	if parent != nil && p.isStorage() && p.Attributes.has(objFixedParent) {
 		return checkSameProtection(p, &parent.pub)
 	}
 	return TPM_RC_SUCCESS
@@ -166,7 +179,8 @@ func checkCreate(p *TPMT_PUBLIC, data []byte) (rc RC, param int) {
 		return TPM_RC_ATTRIBUTES, 2 // a data object without data
 	case p.isDerivationParent() && !origin:
 		return TPM_RC_ATTRIBUTES, 2
-	case p.Type == TPM_ALG_SYMCIPHER && !origin && len(data) != int(p.Sym.KeyBits)/8:
+	case p.Type == TPM_ALG_SYMCIPHER && !origin && len(data) != int(p.Sym.KeyBits)/8,
+		len(data) > maxHMACKey(p):
 		return TPM_RC_SIZE, 1
 	}
 	return TPM_RC_SUCCESS, 0

@@ -12,9 +12,9 @@ import (
 // p has passed checkPublic. The object shares no memory with the arguments;
 // Name, Qualified Name and hierarchy are the caller's.
 //
-// Errors: of the public area TPM_RC_ECC_POINT, _KEY, _SIZE with parameter
-// pubParam; of the sensitive area TPM_RC_BINDING, _KEY, _KEY_SIZE, _SIZE, _TYPE
-// with sensParam.
+// Errors: of the public area TPM_RC_ECC_POINT and _KEY with parameter pubParam;
+// of the sensitive area TPM_RC_KEY_SIZE, _SIZE and _TYPE with sensParam;
+// TPM_RC_BINDING without a position, as it is about both.
 func (t *TPM) bindObject(p *TPMT_PUBLIC, sens *TPMT_SENSITIVE, pubParam, sensParam int) (*object, RC) {
 	o := &object{pub: p.clone()}
 	if rc := t.checkPublicKey(o); rc != TPM_RC_SUCCESS {
@@ -26,10 +26,14 @@ func (t *TPM) bindObject(p *TPMT_PUBLIC, sens *TPMT_SENSITIVE, pubParam, sensPar
 	o.sens, o.private = sens.clone(), true
 	o.sens.Auth = stripZeros(o.sens.Auth)
 	o.key = nil
-	if rc := t.checkSensitive(o); rc != TPM_RC_SUCCESS {
+	switch rc := t.checkSensitive(o); rc {
+	case TPM_RC_SUCCESS:
+		return o, rc
+	case TPM_RC_BINDING:
+		return nil, rc
+	default:
 		return nil, rc.Param(sensParam)
 	}
-	return o, TPM_RC_SUCCESS
 }
 
 // checkPublicKey checks the unique field: a modulus of the key's size, a point
@@ -38,7 +42,7 @@ func (t *TPM) checkPublicKey(o *object) RC {
 	switch p := &o.pub; p.Type {
 	case TPM_ALG_RSA:
 		if len(p.Unique) != int(p.KeyBits)/8 {
-			return TPM_RC_SIZE
+			return TPM_RC_KEY
 		}
 		_, rc := o.rsaPublic()
 		return rc
@@ -48,7 +52,7 @@ func (t *TPM) checkPublicKey(o *object) RC {
 		}
 	default:
 		if n := p.NameAlg.DigestSize(); p.NameAlg != TPM_ALG_NULL && len(p.Unique) != n {
-			return TPM_RC_SIZE
+			return TPM_RC_KEY
 		}
 	}
 	return TPM_RC_SUCCESS
@@ -107,12 +111,12 @@ func checkECCPair(o *object, named bool) RC {
 	if n := len(o.sens.Sensitive); n == 0 || n > g.OrderSize() {
 		return TPM_RC_KEY_SIZE
 	}
-	if rc := checkStorageSeed(o); rc != TPM_RC_SUCCESS || !named {
-		return rc
-	}
 	k, rc := o.eccKey()
 	if rc != TPM_RC_SUCCESS {
-		return TPM_RC_BINDING
+		return TPM_RC_KEY_SIZE // zero, or not below the order
+	}
+	if rc := checkStorageSeed(o); rc != TPM_RC_SUCCESS || !named {
+		return rc
 	}
 	q, err := g.Point(o.pub.X, o.pub.Y)
 	if err != nil || !q.Equal(k.Public().Point()) {
@@ -126,17 +130,29 @@ func (t *TPM) checkSymmetricPair(o *object, named bool) RC {
 	if o.pub.Type == TPM_ALG_SYMCIPHER && len(s.Sensitive) != int(o.pub.Sym.KeyBits)/8 {
 		return TPM_RC_KEY_SIZE
 	}
+	if len(s.Sensitive) > maxHMACKey(&o.pub) {
+		return TPM_RC_KEY_SIZE
+	}
 	if !named {
 		return TPM_RC_SUCCESS
 	}
 	if len(s.Seed) != o.pub.NameAlg.DigestSize() {
-		return TPM_RC_SIZE
+		return TPM_RC_KEY_SIZE
 	}
 	unique := t.hash.Sum(o.pub.NameAlg, nil, s.Seed, s.Sensitive)
 	if !bytes.Equal(unique, o.pub.Unique) {
 		return TPM_RC_BINDING
 	}
 	return TPM_RC_SUCCESS
+}
+
+// maxHMACKey returns the longest key that a caller may provide: one block of an
+// HMAC's hash (TPM20-P1 section 27.7.5.1).
+func maxHMACKey(p *TPMT_PUBLIC) int {
+	if p.Type == TPM_ALG_KEYEDHASH && p.Scheme.Scheme == TPM_ALG_HMAC {
+		return min(maxSymData, p.Scheme.Hash.BlockSize())
+	}
+	return maxSymData
 }
 
 // adopt puts a new or loaded object into the hierarchy of its parent.
