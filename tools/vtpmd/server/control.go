@@ -212,7 +212,7 @@ func (r *fdReader) Read(p []byte) (int, error) {
 	if n == 0 && err == nil && len(p) > 0 {
 		return 0, io.EOF
 	}
-	return n, err
+	return max(n, 0), err // recvmsg says -1 where it fails
 }
 
 // take returns the newest descriptor and closes the others.
