@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"xenvtpm/vtpmmgr-stub/proto"
 )
 
@@ -34,11 +36,22 @@ func openDevice(device string) (proto.Sender, func() error, error) {
 			return nil, nil, err
 		}
 	}
-	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	f, err := openBlocking(device)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &tpmDevice{f}, f.Close, nil
+}
+
+// openBlocking opens a device without O_NONBLOCK, which os.OpenFile sets on
+// whatever can be polled. Linux executes a non-blocking write in the background,
+// and a read that comes before the answer is an end of file.
+func openBlocking(name string) (*os.File, error) {
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 var errNoDevice = errors.New("no vTPM device in this domain; attach one with `xl vtpm-attach 0 backend=vtpmmgr uuid=...` and load the module xen-tpmfront")
