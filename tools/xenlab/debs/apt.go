@@ -141,6 +141,7 @@ type Tool struct{ Program, Package string }
 var HostTools = []Tool{
 	{"qemu-system-x86_64", "qemu-system-x86"},
 	{"swtpm", "swtpm"},
+	{"swtpm_setup", "swtpm-tools"},
 	{"mkfs.ext4", "e2fsprogs"},
 }
 

@@ -41,6 +41,7 @@ func Steps() map[string]Step {
 		"lifecycle": lifecycleStep,
 		"bench":     benchStep,
 		"manager":   managerStep,
+		"manager12": manager12Step,
 		"foreign":   foreignStep,
 		"storm":     stormStep,
 		"shell":     shellStep,

@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -35,6 +36,8 @@ func StartTPM(swtpm, stateDir, sockDir, logDir string, v TPMVersion) (*TPM, erro
 		"--log", "level=1"}
 	if v == TPM20 {
 		args = append(args, "--tpm2")
+	} else if err := manufacture12(filepath.Join(filepath.Dir(swtpm), "swtpm_setup"), stateDir); err != nil {
+		return nil, err
 	}
 	var err error
 	if t.proc, err = startProcess("swtpm", t.log, args...); err != nil {
@@ -52,6 +55,19 @@ func StartTPM(swtpm, stateDir, sockDir, logDir string, v TPMVersion) (*TPM, erro
 	}
 	t.Close()
 	return nil, fmt.Errorf("machine: swtpm did not open %s within 5 s\n%s", t.Socket, Tail(t.log, 10))
+}
+
+// manufacture12 gives a new TPM 1.2 its endorsement key: a TPM 2.0 derives its own from a seed, a TPM 1.2 is delivered
+// with it.
+func manufacture12(setup, stateDir string) error {
+	if there, err := filepath.Glob(filepath.Join(stateDir, "*")); err != nil || len(there) > 0 {
+		return err
+	}
+	out, err := exec.Command(setup, "--tpm-state", stateDir, "--createek").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("machine: %s: %w\n%s", setup, err, out)
+	}
+	return nil
 }
 
 // Close ends swtpm.

@@ -19,6 +19,18 @@ func manager() *Scenario {
 	}
 }
 
+// manager12 is the same, as far as it goes, over a TPM 1.2.
+func manager12() *Scenario {
+	return &Scenario{
+		Name: "manager12", About: "the hardware TPM is a TPM 1.2: a vTPM, vtpmctl, old disks, disks of another machine", Needs: stubs,
+		TPM: machine.TPM12,
+		Phases: []Phase{
+			{Name: "tpm12", Timeout: 30 * time.Minute, Job: report.Job{Step: "manager12"}},
+			{Name: "foreign12", Timeout: 15 * time.Minute, Job: report.Job{Step: "foreign"}, OtherTPM: true},
+		},
+	}
+}
+
 // storm runs twenty vTPM domains on one manager, with a hostile client among them.
 func storm() *Scenario {
 	return &Scenario{
