@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,12 @@ func startProxy(o *options.Options) (*vtpmx.Device, *daemon, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	dev, err := vtpmx.New("/dev/vtpmx", true)
+	// The driver's first commands ask for self tests and wait two seconds, which can be
+	// short on a slow machine. Tests that were done are not repeated.
+	var dev *vtpmx.Device
+	if err = selfTest(d.machine); err == nil {
+		dev, err = vtpmx.New("/dev/vtpmx", true)
+	}
 	if err == nil {
 		var action seccomp.Action
 		var on bool
@@ -69,6 +75,15 @@ func startProxy(o *options.Options) (*vtpmx.Device, *daemon, error) {
 		return nil, nil, errors.Join(err, d.storage.Close())
 	}
 	return dev, d, nil
+}
+
+// selfTest runs TPM2_SelfTest(fullTest = YES).
+func selfTest(m *server.Machine) error {
+	rsp := m.Execute([]byte{0x80, 0x01, 0, 0, 0, 11, 0, 0, 0x01, 0x43, 1}, nil)
+	if len(rsp) != 10 || binary.BigEndian.Uint32(rsp[6:]) != 0 {
+		return fmt.Errorf("the TPM's self test: response %x", rsp)
+	}
+	return nil
 }
 
 func serveProxy(dev *vtpmx.Device, d *daemon, sig <-chan os.Signal) error {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ type suite struct {
 	replace         map[string]string // file in the copy: its content
 	edit            func(name string, content []byte) []byte
 	args            []string
-	differ          map[string]string // tests that fail, and why that is right
+	differ          []string // tests that fail, and should
 }
 
 // TestGoTPM runs go-tpm's own tests against vtpmd.
@@ -45,7 +46,11 @@ func OpenSimulator() (transport.TPMCloser, error) {
 		},
 		args: []string{"./tpm2/..."},
 		// docs/tpm2.md, "Where clients expect something else".
-		differ: map[string]string{},
+		differ: []string{
+			"TestUnseal/RSA/CreateAudit", "TestUnseal/ECC/CreateAudit",
+			"TestUnseal/RSA/CreateDecryptEncryptAuditExclusiveSeparate", "TestUnseal/ECC/CreateDecryptEncryptAuditExclusiveSeparate",
+			"TestTestParms/rsa3072_-_unsupported", "TestTestParms/rsa4096_-_unsupported",
+		},
 	})
 }
 
@@ -69,6 +74,12 @@ func TestGoAttestation(t *testing.T) {
 			return content
 		},
 		args: []string{"./attest", "./attributecert"},
+		// docs/tpm2.md, too.
+		differ: []string{
+			"TestSimEventLogPCRBanks/Disable_SHA1", "TestSimEventLogPCRBanks/Disable_SHA256", "TestSimEventLogPCRBanks/Disable_SHA384",
+			"TestSimEventLogPCRBanks/Disable_SHA512", "TestSimEventLogPCRBanks/Disable_SHA3_256",
+			"TestSimEventLogPCRBanks/Disable_SHA3_384", "TestSimEventLogPCRBanks/Disable_SHA3_512",
+		},
 	})
 }
 
@@ -107,7 +118,7 @@ func runSuite(t *testing.T, s suite) {
 	judge(t, s, string(out), err)
 }
 
-var result = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`)
+var result = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+)`)
 
 // judge wants every test to pass but those that are known to differ, and those to fail.
 func judge(t *testing.T, s suite, out string, err error) {
@@ -115,9 +126,10 @@ func judge(t *testing.T, s suite, out string, err error) {
 	counts, wrong := map[string]int{}, 0
 	for _, m := range result.FindAllStringSubmatch(out, -1) {
 		counts[m[1]]++
-		_, known := s.differ[m[2]]
+		known := slices.Contains(s.differ, m[2])
+		above := slices.ContainsFunc(s.differ, func(d string) bool { return strings.HasPrefix(d, m[2]+"/") })
 		switch {
-		case m[1] == "FAIL" && !known:
+		case m[1] == "FAIL" && !known && !above:
 			t.Errorf("%s fails", m[2])
 			wrong++
 		case m[1] == "PASS" && known:

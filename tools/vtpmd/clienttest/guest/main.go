@@ -68,46 +68,48 @@ func look(dev string) error {
 	return err
 }
 
-// manage makes a key through the kernel's resource manager, four times what fits into a small TPM.
+// manage makes keys through the kernel's resource manager, more than fit into the TPM.
 func manage() error {
-	f, err := os.OpenFile("/dev/tpmrm0", os.O_RDWR, 0)
+	fd, err := unix.Open("/dev/tpmrm0", unix.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	// CreatePrimary in the null hierarchy: ECC P-256, restricted decrypt, AES-128-CFB.
-	const create = "80020000004300000131400000070000000940000009000000000000040000000000" +
-		"1a0023000b00030072000000060080004300100003001000000000" + "0000" + "00000000"
+	const create = "80020000004300000131" + "40000007" + "00000009400000090000000000" + "000400000000" +
+		"001a0023000b000300720000000600800043001000030010" + "00000000" + "0000" + "00000000"
 	for range 12 {
-		rsp, err := on(f, create)
+		rsp, err := on(fd, create)
 		if err != nil {
-			return errors.Join(err, f.Close())
+			return errors.Join(err, unix.Close(fd))
 		}
 		fmt.Printf("vtpmd: key=%x\n", rsp[10:14])
 	}
-	return f.Close()
+	return unix.Close(fd)
 }
 
 func send(dev, cmd string) ([]byte, error) {
-	f, err := os.OpenFile(dev, os.O_RDWR, 0)
+	fd, err := unix.Open(dev, unix.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	rsp, err := on(f, cmd)
-	return rsp, errors.Join(err, f.Close())
+	rsp, err := on(fd, cmd)
+	return rsp, errors.Join(err, unix.Close(fd))
 }
 
-func on(f *os.File, cmd string) ([]byte, error) {
+// on runs a command on a blocking descriptor. (os.File would make it a non-blocking
+// one, for which the driver works differently.)
+func on(fd int, cmd string) ([]byte, error) {
 	b, err := hex.DecodeString(cmd)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Write(b); err != nil {
-		return nil, err
+	if _, err := unix.Write(fd, b); err != nil {
+		return nil, fmt.Errorf("write %s: %w", cmd, err)
 	}
 	rsp := make([]byte, 4096)
-	n, err := f.Read(rsp)
+	n, err := unix.Read(fd, rsp)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read: %w", err)
 	}
 	if n < 10 || binary.BigEndian.Uint32(rsp[6:]) != 0 {
 		return nil, fmt.Errorf("command %s: response %x", cmd, rsp[:n])
