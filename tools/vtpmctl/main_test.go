@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -394,5 +395,42 @@ func TestFindDevice(t *testing.T) {
 	add("tpm2", "vtpm-1")
 	if _, err := findDevice(class); err == nil {
 		t.Error("two are ambiguous")
+	}
+}
+
+// The device must be used blocking; a FIFO stands for it, because it can be
+// polled as well.
+func TestOpensBlocking(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "tpm0")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := func(f *os.File) uintptr {
+		t.Helper()
+		raw, err := f.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fl uintptr
+		if err := raw.Control(func(fd uintptr) { fl, _, _ = syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_GETFL, 0) }); err != nil {
+			t.Fatal(err)
+		}
+		return fl
+	}
+	f, err := openBlocking(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if flags(f)&syscall.O_NONBLOCK != 0 {
+		t.Error("opened non-blocking")
+	}
+	g, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if flags(g)&syscall.O_NONBLOCK == 0 {
+		t.Error("os.OpenFile opens blocking, too: this test shows nothing any more")
 	}
 }
