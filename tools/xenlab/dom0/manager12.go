@@ -30,7 +30,7 @@ func manager12Step(l *Lab) error {
 		return err
 	}
 	l.does("vtpmctl list: the vTPM that has started", words("list --json"), vtpmUUID)
-	l.doesNot("vtpmctl attest enrol is refused: a TPM 1.2 cannot attest", words("attest enrol --key "+adminFile("saa")+" "+adminFile("bundle")), "")
+	l.doesNot("vtpmctl attest enrol is refused: a TPM 1.2 cannot attest", words("attest enrol --key "+adminFile("saa")+" "+adminFile("bundle")), "cannot attest")
 	l.timely("xl vtpm-attach to dom0, from the vTPM", "vtpm-attach", "0", "uuid="+dom0UUID, "backend="+vtpmName)
 	d, err := guest.OpenWhenReady(vtpmDevice, 20*time.Second)
 	if err != nil {
