@@ -93,10 +93,11 @@ func (a *App) Stop() { a.stop = true }
 func (a *App) Run() error {
 	a.start()
 	for !a.stop && a.lost == nil {
-		if a.serve() || a.stop || a.lost != nil {
+		// What waited inside may have taken in events of others: look again before
+		// sleeping.
+		if a.serve() || a.certify() || a.stop || a.lost != nil {
 			continue
 		}
-		a.certify()
 		if !a.cfg.Store.Pending() {
 			a.cfg.Channels.Wait(a.deadline())
 		}
@@ -189,11 +190,11 @@ const (
 
 // certify sees to the certificates of the endorsement keys, when nobody waits
 // for an answer: after the start, and a few times more if the manager could not
-// help.
-func (a *App) certify() {
+// help. It reports whether it did anything.
+func (a *App) certify() bool {
 	now := a.cfg.Channels.Now()
 	if a.provision > now {
-		return
+		return false
 	}
 	a.breath = now
 	again := a.svc.Provision(func() bool { a.breathe(); return a.stop || a.lost != nil })
@@ -202,6 +203,7 @@ func (a *App) certify() {
 	if again && a.tries < provisionTries {
 		a.provision = a.cfg.Channels.Now() + provisionAgain<<(a.tries-1)
 	}
+	return true
 }
 
 // breathEvery is how long a command may compute before handshakes are looked
