@@ -8,6 +8,8 @@ package tpm2
 //	TPM_RC_SCHEME      H1     the key has no scheme of its own
 //	TPM_RC_SIZE        P1, P2 auth is longer than the largest digest; context is not what the
 //	                          scheme needs
+//	TPM_RC_VALUE       P2     restricted SM2 key: the identity makes the hashed data begin
+//	                          with TPM_GENERATED_VALUE
 func cmdSignSequenceStart(t *TPM, c *call) RC {
 	auth := c.in.param().digest()
 	context := c.in.param().signContext()

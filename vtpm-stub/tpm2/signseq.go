@@ -1,6 +1,7 @@
 package tpm2
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"xenvtpm/vtpm-stub/tpmcrypto"
@@ -51,7 +52,9 @@ func (t *TPM) signKeyName(o *object) []byte {
 
 // newSignSequence starts the digest or HMAC that a signature is over.
 //
-//	TPM_RC_KEY  H1  an HMAC key without its sensitive part, or without a Name
+//	TPM_RC_KEY    H1  an HMAC key without its sensitive part, or without a Name
+//	TPM_RC_VALUE  P2  restricted SM2 key: what is hashed first begins with
+//	                  TPM_GENERATED_VALUE
 func (t *TPM) newSignSequence(kind sequenceKind, o *object, s TPMT_SCHEME, context []byte) (*sequence, RC) {
 	var h *tpmcrypto.Sequence
 	var err error
@@ -70,6 +73,9 @@ func (t *TPM) newSignSequence(kind sequenceKind, o *object, s TPMT_SCHEME, conte
 		za, rc := t.sm2Identity(o, s.Hash, context)
 		if rc != TPM_RC_SUCCESS {
 			return nil, rc
+		}
+		if kind == seqSign && o.pub.Attributes.has(objRestricted) && bytes.HasPrefix(za, generatedValue) {
+			return nil, TPM_RC_VALUE.Param(2) // an identity found for the sake of a forged attestation
 		}
 		_, _ = h.Write(za) // never fails
 	}
