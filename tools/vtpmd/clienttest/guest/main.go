@@ -68,23 +68,27 @@ func look(dev string) error {
 	return err
 }
 
-// manage makes keys through the kernel's resource manager, more than fit into the TPM.
+// manage makes keys through the kernel's resource manager, three in each of
+// four open files, which is the most that one can have, and more than fit into the TPM.
 func manage() error {
-	fd, err := unix.Open("/dev/tpmrm0", unix.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
 	// CreatePrimary in the null hierarchy: ECC P-256, restricted decrypt, AES-128-CFB.
 	const create = "80020000004300000131" + "40000007" + "00000009400000090000000000" + "000400000000" +
 		"001a0023000b000300720000000600800043001000030010" + "00000000" + "0000" + "00000000"
-	for range 12 {
-		rsp, err := on(fd, create)
+	for range 4 {
+		fd, err := unix.Open("/dev/tpmrm0", unix.O_RDWR, 0)
 		if err != nil {
-			return errors.Join(err, unix.Close(fd))
+			return err
 		}
-		fmt.Printf("vtpmd: key=%x\n", rsp[10:14])
+		for range 3 {
+			rsp, err := on(fd, create)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("vtpmd: key=%x\n", rsp[10:14])
+		}
+		// The file stays open: its keys stay the kernel's to keep.
 	}
-	return unix.Close(fd)
+	return nil
 }
 
 func send(dev, cmd string) ([]byte, error) {
