@@ -174,6 +174,23 @@ func TestLastWrittenPrefersTheFinalWrites(t *testing.T) {
 	}
 }
 
+func TestRanIntoLimit(t *testing.T) {
+	good := "libxl: debug: libxl_event.c:813:libxl__ev_xswatch_register: watch w=0x55 wpath=/local/domain/2/backend/vtpm/0/0/state token=3/0: register slotnum=3\n" +
+		"libxl: debug: libxl_event.c:1038:devstate_callback: backend /local/domain/2/backend/vtpm/0/0/state wanted state 6 ok\n"
+	if line, found := ranIntoLimit(good); found {
+		t.Errorf("a good run was taken for a time limit because of %q", line)
+	}
+	for _, bad := range []string{
+		"libxl: debug: libxl_aoutils.c:88:xswait_timeout_callback: backend /local/domain/2/backend/vtpm/0/0/state (hoping for state change to 6): xswait timeout (path=/local/domain/2/backend/vtpm/0/0/state)\n",
+		"libxl: debug: libxl_event.c:1052:devstate_callback: backend /local/domain/2/backend/vtpm/0/0/state wanted state 2 timed out\n",
+		"libxl: error: libxl_device.c:1111:device_backend_callback: Domain 0:unable to remove device\n",
+	} {
+		if line, found := ranIntoLimit(good + bad); !found || line+"\n" != bad {
+			t.Errorf("ranIntoLimit found %q, want %q", line, bad)
+		}
+	}
+}
+
 func TestPeakHeapLine(t *testing.T) {
 	line := "vtpm: 10007 commands; domain 12, RAM 16384 KB, image 1764 KB, limit 11895 KB, heap live 40 KB, peak 416 KB, runtime 1356 KB"
 	m := peakHeap.FindStringSubmatch(line)
