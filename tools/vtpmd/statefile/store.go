@@ -197,20 +197,49 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteFile makes plain system calls: os.File would ask the runtime's poller
+// about a regular file first, which doubles their number.
 func (osFS) WriteFile(name string, data []byte, mode os.FileMode, sync bool) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	fail := func(op string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
+	fd, err := ignoreEINTR(func() (int, error) {
+		return syscall.Open(name, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, uint32(mode.Perm()))
+	})
 	if err != nil {
-		return err
+		return fail("open", err)
 	}
-	_, err = f.Write(data)
+	for done := 0; done < len(data) && err == nil; {
+		var n int
+		n, err = ignoreEINTR(func() (int, error) { return syscall.Write(fd, data[done:]) })
+		done += max(n, 0)
+	}
 	if err == nil && sync {
-		err = f.Sync()
+		_, err = ignoreEINTR(func() (int, error) { return 0, syscall.Fsync(fd) })
 	}
-	return errors.Join(err, f.Close())
+	// close is not repeated: the descriptor is gone whatever it returns.
+	if err := errors.Join(err, syscall.Close(fd)); err != nil {
+		return fail("write", err)
+	}
+	return nil
 }
 
-func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
-func (osFS) Remove(name string) error     { return os.Remove(name) }
+func ignoreEINTR(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+// Rename does without os.Rename's question whether the target is a folder.
+func (osFS) Rename(from, to string) error {
+	if err := syscall.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+func (osFS) Remove(name string) error { return os.Remove(name) }
 
 func (osFS) SyncDir(name string) error {
 	d, err := os.Open(name)
