@@ -73,7 +73,7 @@ func (s *TPM) Run() {
 	s.t.Helper()
 	sock := filepath.Join(s.dir, "sock")
 	_ = os.Remove(sock)
-	args := []string{"socket", "--tpmstate", "dir=" + s.dir, "--server", "type=unixio,path=" + sock, "--flags", "not-need-init"}
+	args := []string{"socket", "--tpmstate", "dir=" + s.dir, "--server", "type=unixio,path=" + sock, "--flags", "not-need-init", "--terminate"} // ends with our connection, however we end
 	if s.tpm2 {
 		args = append(args, "--tpm2")
 	}
