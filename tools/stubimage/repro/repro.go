@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"xenvtpm/tools/stubimage/build"
@@ -124,6 +125,9 @@ func (s *surroundings) build(ctx context.Context, cfg Config, work string) (imag
 	cmd := exec.CommandContext(ctx, "sh", "-c", "umask "+s.umask+`; exec "$@"`, "sh",
 		"go", "run", "./tools/stubimage", "build", "--smoke-out", "", "--trust", "-", "--packages", "0", "--out", out)
 	cmd.Dir, cmd.Env = tree, env
+	// The go command's children would survive it, and be waited for.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cfg.Logf("repro: %s build in %s", s.name, tree)
 	if b, err := cmd.CombinedOutput(); err != nil {
 		return nil, nil, fmt.Errorf("%w\n%s", err, b)
