@@ -270,7 +270,9 @@ func (c *common) runIn(ctx context.Context, w *scenario.Workshop, s *scenario.Sc
 	}
 	res, err := w.Run(ctx, s, scenario.Options{KVM: c.kvm, Verbose: c.verbose,
 		Print: func(line string) { fmt.Fprintln(out, line) }})
-	fmt.Fprint(out, "\n", scenario.Table(res))
+	if !s.Interactive {
+		fmt.Fprint(out, "\n", scenario.Table(res))
+	}
 	if c.json {
 		if jerr := scenario.WriteJSON(os.Stdout, res); jerr != nil {
 			return jerr
