@@ -153,7 +153,7 @@ func checkAsymmetric(p *TPMT_PUBLIC) RC {
 		return TPM_RC_SYMMETRIC
 	}
 	if p.Type == TPM_ALG_ECC {
-		if p.KDF.Scheme != TPM_ALG_NULL {
+		if p.KDF.Scheme != TPM_ALG_NULL && !p.isKEM() {
 			return TPM_RC_KDF
 		}
 		return TPM_RC_SUCCESS

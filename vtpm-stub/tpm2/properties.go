@@ -41,6 +41,7 @@ var algTable = []algEntry{
 	{TPM_ALG_SM2, algAsymmetric | algSigning | algEncrypting | algMethod},
 	{TPM_ALG_ECSCHNORR, algAsymmetric | algSigning},
 	{TPM_ALG_ECMQV, algAsymmetric | algMethod},
+	{TPM_ALG_HKDF, algHash | algMethod},
 	{TPM_ALG_KDF1_SP800_56A, algHash | algMethod},
 	{TPM_ALG_KDF2, algHash | algMethod},
 	{TPM_ALG_KDF1_SP800_108, algHash | algMethod},

@@ -93,7 +93,7 @@ const (
 	schemeRSAEnc              // RSAES, OAEP
 	schemeECCSign             // ECDSA, ECDAA, SM2, ECSCHNORR
 	schemeECCKEX              // ECDH, ECMQV
-	schemeKDF                 // MGF1, KDF1_SP800_56A, KDF2, KDF1_SP800_108
+	schemeKDF                 // MGF1, HKDF, KDF1_SP800_56A, KDF2, KDF1_SP800_108
 	schemeNull                // "+"
 )
 
@@ -111,7 +111,7 @@ func schemeClass(a AlgID) int {
 		return schemeECCSign
 	case TPM_ALG_ECDH, TPM_ALG_ECMQV:
 		return schemeECCKEX
-	case TPM_ALG_MGF1, TPM_ALG_KDF1_SP800_56A, TPM_ALG_KDF2, TPM_ALG_KDF1_SP800_108:
+	case TPM_ALG_MGF1, TPM_ALG_HKDF, TPM_ALG_KDF1_SP800_56A, TPM_ALG_KDF2, TPM_ALG_KDF1_SP800_108:
 		return schemeKDF
 	case TPM_ALG_NULL:
 		return schemeNull
@@ -138,7 +138,7 @@ func (r *reader) scheme(classes int, selRC RC) TPMT_SCHEME {
 		s.Count = r.u16()
 	case TPM_ALG_XOR:
 		s.KDF = r.alg()
-		if schemeClass(s.KDF)&(schemeKDF|schemeNull) == 0 {
+		if schemeClass(s.KDF)&(schemeKDF|schemeNull) == 0 || s.KDF == TPM_ALG_HKDF {
 			r.fail(TPM_RC_KDF)
 		}
 	}
