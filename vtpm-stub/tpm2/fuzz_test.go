@@ -72,6 +72,15 @@ func seedCommands(f testing.TB) [][]byte {
 		frame(TPM_ST_SESSIONS, TPM_CC_PCR_Event, join(handles(1), pw(""), b2([]byte("event")))),
 		frame(TPM_ST_SESSIONS, TPM_CC_PCR_Reset, join(handles(16), pw(""))),
 		frame(TPM_ST_SESSIONS, TPM_CC_GetRandom, join(area(sess(HMAC_SESSION_FIRST, make([]byte, 16), sessEncrypt, nil)), u16(9))),
+		frame(TPM_ST_SESSIONS, TPM_CC_Create, join(handles(TRANSIENT_FIRST), pw("auth"), createParams("", nil, eccTemplate(attrsSign)))),
+		frame(TPM_ST_SESSIONS, TPM_CC_CreateLoaded, join(handles(TRANSIENT_FIRST), pw("auth"), loadedParams("", []byte("data"), sealedTemplate(nil)))),
+		frame(TPM_ST_SESSIONS, TPM_CC_ObjectChangeAuth, join(handles(TRANSIENT_FIRST, TRANSIENT_FIRST), pw("auth"), b2([]byte("new")))),
+		frame(TPM_ST_SESSIONS, TPM_CC_EvictControl, join(handles(TPM_RH_OWNER, TRANSIENT_FIRST), pw("o"), u32(0x81000002))),
+		frame(TPM_ST_SESSIONS, TPM_CC_ActivateCredential, join(handles(TRANSIENT_FIRST, TRANSIENT_FIRST), pw("auth", "auth"), b2(make([]byte, 68)), b2(make([]byte, 68)))),
+		frame(TPM_ST_NO_SESSIONS, TPM_CC_MakeCredential, join(handles(TRANSIENT_FIRST), b2(make([]byte, 32)), b2(make([]byte, 34)))),
+		frame(TPM_ST_NO_SESSIONS, TPM_CC_ContextSave, handles(TRANSIENT_FIRST)),
+		frame(TPM_ST_NO_SESSIONS, TPM_CC_ContextLoad, join(u64(1), handles(savedObject, TPM_RH_OWNER), b2(make([]byte, 300)))),
+		frame(TPM_ST_SESSIONS, TPM_CC_Rewrap, join(handles(TPM_RH_NULL, TRANSIENT_FIRST), pw(""), b2(make([]byte, 100)), b2(make([]byte, 34)), b2(nil))),
 		pcrReadCmd(), pcrExtendCmd(TPM_ALG_SHA256), getRandomCmd(32),
 	}
 	return list
