@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -72,19 +73,28 @@ func simple[R any](cmd tpm2.Command[R, *R]) func(*contender) (func() error, erro
 
 // repeat sends the same octets each time.
 func (c *contender) repeat(cmd []byte) func() error {
-	send := func() error {
-		n, err := c.exchange(cmd)
-		if err == nil && (n < 10 || c.buf[6]|c.buf[7]|c.buf[8]|c.buf[9] != 0) {
-			err = fmt.Errorf("command %x: response %x", cmd[6:10], c.buf[:n])
-		}
-		return err
-	}
 	return func() error {
-		from := time.Now()
-		err := send()
-		c.elapsed += time.Since(from)
-		return err
+		return c.timed(func() error { _, err := c.raw(cmd); return err })
 	}
+}
+
+// raw sends a command made before; the response is valid until the next one.
+func (c *contender) raw(cmd []byte) ([]byte, error) {
+	from := time.Now()
+	n, err := c.exchange(cmd)
+	if c.timing {
+		c.elapsed += time.Since(from)
+	}
+	if err == nil && (n < 10 || c.buf[6]|c.buf[7]|c.buf[8]|c.buf[9] != 0) {
+		err = fmt.Errorf("command %x: response %x", cmd[6:10], c.buf[:n])
+	}
+	return c.buf[:n], err
+}
+
+// rawFlush flushes what the handle at the start of a response's body names.
+func (c *contender) rawFlush(rsp []byte) error {
+	_, err := c.raw(append([]byte{0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65}, rsp[10:14]...))
+	return err
 }
 
 // run executes any go-tpm command.
@@ -220,13 +230,16 @@ func nvRead(c *contender) (func() error, error) {
 }
 
 func sessionOp(c *contender) (func() error, error) {
+	// SHA-256, a nonce of 16 octets, unsalted, unbound, no symmetric algorithm.
+	cmd := append([]byte{0x80, 0x01, 0, 0, 0, 43, 0, 0, 0x01, 0x76, 0x40, 0, 0, 7, 0x40, 0, 0, 7, 0, 16}, make([]byte, 16)...)
+	cmd = append(cmd, 0, 0, 0, 0, 0x10, 0, 0x0b)
 	return func() error {
 		return c.timed(func() error {
-			_, end, err := tpm2.HMACSession(c, tpm2.TPMAlgSHA256, 16)
+			rsp, err := c.raw(cmd)
 			if err != nil {
 				return err
 			}
-			return end()
+			return c.rawFlush(rsp)
 		})
 	}, nil
 }
@@ -249,17 +262,19 @@ func contextOp(c *contender) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	save := binary.BigEndian.AppendUint32([]byte{0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x62}, uint32(k.handle.Handle))
 	return func() error {
 		return c.timed(func() error {
-			s, err := tpm2.ContextSave{SaveHandle: k.handle.Handle}.Execute(c)
+			rsp, err := c.raw(save)
 			if err != nil {
 				return err
 			}
-			l, err := tpm2.ContextLoad{Context: s.Context}.Execute(c)
-			if err != nil {
+			load := append([]byte{0x80, 0x01, 0, 0, 0, 0, 0, 0, 0x01, 0x61}, rsp[10:]...)
+			binary.BigEndian.PutUint32(load[2:], uint32(len(load)))
+			if rsp, err = c.raw(load); err != nil {
 				return err
 			}
-			return c.flush(l.LoadedHandle)
+			return c.rawFlush(rsp)
 		})
 	}, nil
 }
@@ -311,19 +326,21 @@ func load(t tpm2.TPMTPublic) func(*contender) (func() error, error) {
 		if err != nil {
 			return nil, err
 		}
+		l, err := tpm2.Load{ParentHandle: k.parent, InPrivate: k.priv, InPublic: k.pub}.Execute(c)
+		if err != nil {
+			return nil, err
+		}
+		cmd := bytes.Clone(c.last)
+		if err := c.flush(l.ObjectHandle); err != nil {
+			return nil, err
+		}
 		return func() error {
-			var h tpm2.TPMHandle
-			err := c.timed(func() error {
-				l, err := tpm2.Load{ParentHandle: k.parent, InPrivate: k.priv, InPublic: k.pub}.Execute(c)
-				if err == nil {
-					h = l.ObjectHandle
-				}
-				return err
-			})
+			var rsp []byte
+			err := c.timed(func() (err error) { rsp, err = c.raw(cmd); return err })
 			if err != nil {
 				return err
 			}
-			return c.flush(h)
+			return c.rawFlush(rsp)
 		}, nil
 	}
 }
@@ -375,22 +392,38 @@ func sealOp(c *contender) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := createCmd(parent, sealed, digest[:]).Execute(c); err != nil {
+		return nil, err
+	}
+	create := bytes.Clone(c.last)
 	return func() error {
 		return c.timed(func() error {
-			r, err := createCmd(parent, sealed, digest[:]).Execute(c)
+			rsp, err := c.raw(create)
 			if err != nil {
 				return err
 			}
-			l, err := tpm2.Load{ParentHandle: parent, InPrivate: r.OutPrivate, InPublic: r.OutPublic}.Execute(c)
-			if err != nil {
+			blob := rsp[14:] // after the size of the parameters: TPM2B_PRIVATE, TPM2B_PUBLIC
+			n := 2 + int(binary.BigEndian.Uint16(blob))
+			n += 2 + int(binary.BigEndian.Uint16(blob[n:]))
+			if rsp, err = c.raw(withPassword(0x157, uint32(parent.Handle), blob[:n])); err != nil {
 				return err
 			}
-			if _, err := (tpm2.Unseal{ItemHandle: tpm2.NamedHandle{Handle: l.ObjectHandle, Name: l.Name}}).Execute(c); err != nil {
+			loaded := bytes.Clone(rsp)
+			if _, err = c.raw(withPassword(0x15e, binary.BigEndian.Uint32(loaded[10:]), nil)); err != nil {
 				return err
 			}
-			return c.flush(l.ObjectHandle)
+			return c.rawFlush(loaded)
 		})
 	}, nil
+}
+
+// withPassword is a command with one handle and an empty password for it.
+func withPassword(cc, handle uint32, parms []byte) []byte {
+	cmd := binary.BigEndian.AppendUint32([]byte{0x80, 0x02, 0, 0, 0, 0}, cc)
+	cmd = binary.BigEndian.AppendUint32(cmd, handle)
+	cmd = append(append(cmd, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0), parms...)
+	binary.BigEndian.PutUint32(cmd[2:], uint32(len(cmd)))
+	return cmd
 }
 
 // selfTest sends TPM2_SelfTest(fullTest), which go-tpm does not have.
