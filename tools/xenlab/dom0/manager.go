@@ -15,8 +15,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-tpm/tpm2"
+
+	"xenvtpm/tools/vtpmctl/attest"
 	"xenvtpm/tools/xenlab/guest"
 	"xenvtpm/tools/xenlab/pid1"
+	"xenvtpm/vtpmmgr-stub/proto"
 )
 
 // Identities of the manager's scenario.
@@ -144,7 +148,7 @@ func (l *Lab) attestation(s *stack) error {
 	defer d.Close()
 	bundle, nonce := adminFile("bundle"), []byte("nonce of the lab")
 	start := time.Now()
-	err = evidence(d, runDir, nonce)
+	err = evidence(d, nonce)
 	l.Check("the vTPM has a certificate and makes a deep quote", err)
 	l.Metric("certificate, key and deep quote", time.Since(start).Seconds(), "s")
 	if err != nil {
@@ -161,6 +165,24 @@ func (l *Lab) attestation(s *stack) error {
 	l.doesNot("vtpmctl verify with another nonce fails", words(verify+"00"), "NOT hold")
 	if out, err := l.ctl(words(verify + hex.EncodeToString(nonce))...); err == nil {
 		l.Logf("vtpmctl verify says:\n%s", out)
+	}
+	return nil
+}
+
+// evidence puts what vtpmctl attest add takes into files.
+func evidence(d *guest.Device, nonce []byte) error {
+	v, err := attest.Collect(d, nonce, tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{
+		{Hash: tpm2.TPMAlgSHA256, PCRSelect: tpm2.PCClientCompatible.PCRs(0, 1, 10)},
+	}}, proto.PCRSelection{Alg: proto.AlgSHA256, Mask: 0xFF})
+	if err != nil {
+		return err
+	}
+	for name, b := range map[string][]byte{
+		"certificate": v.Certificate, "deep-quote": v.DeepQuote, "quote": v.Quote, "signature": v.Signature, "vtpm-key": v.Key,
+	} {
+		if err := os.WriteFile(adminFile(name), b, 0o644); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
 	}
 	return nil
 }
