@@ -235,3 +235,30 @@ func TestPolicyAuthorizeTickets(t *testing.T) {
 	x.want(authorize(ref, mixed), TPM_RC_VALUE.Param(4))
 	x.want(authorize(ref, nullTicket(TPM_ST_HASHCHECK)), TPM_RC_TAG.Param(4))
 }
+
+// TestSignSequenceContext saves and loads sequences in the middle of a message.
+func TestSignSequenceContext(t *testing.T) {
+	x := newTestTPM(t)
+	for name, pub := range map[string]TPMT_PUBLIC{"ECDSA": akTemplate(), "HMAC": hmacTemplate(TPM_ALG_SHA256)} {
+		key := x.createPrimaryKey(TPM_RH_OWNER, "", pub).handle
+		move := func(h Handle) Handle {
+			ctx := bytes.Clone(x.ok(x.cmd(TPM_CC_ContextSave, handles(h))).params)
+			x.flushObject(h)
+			return x.ok(x.cmd(TPM_CC_ContextLoad, ctx)).handle
+		}
+		seq := x.ok(x.signStart(key, "a", nil)).handle
+		x.ok(x.update(seq, "a", []byte("mess")))
+		seq = move(seq)
+		x.want(x.signComplete(seq, key, "b", []byte("age")), TPM_RC_BAD_AUTH.Session(1))
+		sig := x.readSignature(x.signComplete(seq, key, "a", []byte("age")))
+		seq = x.ok(x.verifyStart(key, "b", nil, nil)).handle
+		x.ok(x.update(seq, "b", []byte("mess")))
+		seq = move(seq)
+		x.ok(x.update(seq, "b", []byte("age")))
+		r := x.ok(x.verifyComplete(seq, key, "b", sig)).reader()
+		if k := r.ticket(TPM_ST_MESSAGE_VERIFIED); !x.checkTicket(&k, []byte("message"), x.transient(key).name) {
+			t.Errorf("%s: ticket %+v", name, k)
+		}
+		x.flushObject(key)
+	}
+}
