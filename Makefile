@@ -69,6 +69,9 @@ release-check: images ## a release with a throw-away key, installed below build/
 	rm -rf build/dest
 	$(IMAGE) release --version 0.0.0-check --skip-repro
 	$(IMAGE) install --destdir build/dest --prefix /usr/local
+	build/dest/usr/local/sbin/stubimage verify --dir build/dest/usr/local/lib/xenvtpm --policy build/dest/etc/xenvtpm/trust
+	test -s build/dest/usr/local/share/man/man8/vtpmctl.8
+	grep -q '"/usr/local/lib/xenvtpm/vtpm-stub"' build/dest/usr/local/share/xenvtpm/xl-configs/vtpm-guest1.cfg
 
 release: ## build, compare, sign and verify a release folder (VERSION=)
 	$(IMAGE) release --version $(VERSION)
