@@ -148,6 +148,14 @@ func TestDaemonPidAndSignals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				// A daemon that ended well has removed its file.
+				if text, err := os.ReadFile(pidFile); err == nil {
+					if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+						_ = syscall.Kill(pid, syscall.SIGKILL) // the test has failed already
+					}
+				}
+			})
 			if err := p.Wait(20 * time.Second); err != nil {
 				t.Fatalf("the parent: %v\n%s", err, p.Output())
 			}
