@@ -34,7 +34,7 @@ vet-metal: ## go vet of the packages that only a TamaGo toolchain builds
 	$(GO) run ./tools/tamago go vet -unsafeptr=false -tags linkcpuinit,tiny ./board/... ./boot/... ./drivers/... ./vtpm-stub ./vtpmmgr-stub
 
 unit: ## unit tests with the race detector, import rules included
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	$(GO) run ./tools/fuzz -time $(FUZZTIME)
@@ -57,7 +57,7 @@ bench-engine: ## the TPM engine in process, without a socket
 	$(GO) test -run '^$$' -bench 'GetRandom|PCRRead|PCRExtend' -benchmem ./vtpm-stub/tpm2
 
 bench-vtpmd: ## vtpmd beside swtpm, over the same kind of socket
-	$(GO) run ./tools/vtpmbench
+	$(GO) run ./tools/vtpmbench -o docs/benchmarks.md
 
 bench-manager: ## the manager's store and rollback counter, with swtpm as hardware
 	$(GO) test -run '^$$' -bench 'Save|Start100k|Increment' ./vtpmmgr-stub/manager ./vtpmmgr-stub/hwtpm

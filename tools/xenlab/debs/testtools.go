@@ -7,5 +7,7 @@ var TestTools = []Tool{
 	{"tpm2_getcap", "tpm2-tools"},
 	{"tssgetcapability", "tss2"},
 	{"ssh-keygen", "openssh-client"},
+	{"openssl", "openssl"},
+	{"xz", "xz-utils"},
 	{"gcc", "build-essential"},
 }
