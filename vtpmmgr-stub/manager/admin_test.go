@@ -461,6 +461,14 @@ func TestBackupAndRestore(t *testing.T) {
 	if r, err := vtpmClient(s.m, 5).LoadHashKey(); err != nil || r != record(5) {
 		t.Errorf("the deleted one: %v", err)
 	}
+	// 5 and 6 are open now: they are kept, and not overwritten while in use.
+	if restored, kept := restore(t, s, parts, false); restored != 0 || kept != n {
+		t.Errorf("beside running vTPMs: restored %d, kept %d", restored, kept)
+	}
+	var over proto.Restored
+	if err := s.a.Admin(proto.OrdRestore, proto.Restore{Box: parts[0].Box, Overwrite: true}, &over); !errors.Is(err, proto.Conflict) {
+		t.Errorf("overwriting a running vTPM: %v", err)
+	}
 
 	// To another machine, with the recovery key.
 	other := newSite(t)

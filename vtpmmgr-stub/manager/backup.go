@@ -164,12 +164,13 @@ func (m *Manager) restoreEntry(r *proto.Reader, overwrite bool) (kept bool, err 
 	if r.Err() != nil {
 		return false, r.Err()
 	}
-	if _, busy := m.open[u]; busy {
-		return false, fmt.Errorf("%w: %v", errInUse, u)
-	}
+	// What is there and is not to be replaced is kept, running or not.
 	_, ok, err := m.lookup(u)
 	if err != nil || ok && !overwrite {
 		return ok, err
+	}
+	if _, busy := m.open[u]; busy {
+		return false, fmt.Errorf("%w: %v", errInUse, u)
 	}
 	g := m.groups[v.group]
 	if g == nil || g.box == nil {
