@@ -31,3 +31,16 @@ func TestFindEmpty(t *testing.T) {
 		t.Errorf("find = %v, %v; this package has no fuzz target", targets, err)
 	}
 }
+
+func TestDeadlineOnly(t *testing.T) {
+	for out, want := range map[string]bool{
+		"--- FAIL: FuzzParse (2.11s)\n    context deadline exceeded\nFAIL\n":                                         true,
+		"--- FAIL: FuzzParse (2.11s)\n    context deadline exceeded\n    Failing input written to testdata/fuzz/x\n": false,
+		"panic: context deadline exceeded\n":                                                                         false,
+		"--- FAIL: FuzzParse (0.02s)\n    Failing input written to testdata/fuzz/x\n":                                false,
+	} {
+		if deadlineOnly([]byte(out)) != want {
+			t.Errorf("%q: %v", out, !want)
+		}
+	}
+}
