@@ -35,9 +35,14 @@ func (l *Lab) timely(what string, args ...string) bool {
 	return ok
 }
 
-// frozen shows that timely can fail: a vTPM that is paused makes xl run into libxl's limits.
+// frozen shows that timely can fail: a vTPM that is paused makes xl run into libxl's limits. The device is in use
+// before: Linux's driver sends its first commands in its probe, and while a paused vTPM keeps one of them
+// unanswered (for 2 minutes), dom0's kernel neither makes nor removes any other Xen device.
 func (l *Lab) frozen(s *stack) error {
 	if _, _, err := l.xl.do("vtpm-attach", "0", "uuid="+dom0UUID, "backend="+vtpmName); err != nil {
+		return err
+	}
+	if err := useTPM(10 * time.Second); err != nil {
 		return err
 	}
 	if _, _, err := l.xl.do("pause", vtpmName); err != nil {
