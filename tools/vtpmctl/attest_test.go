@@ -36,6 +36,10 @@ func (l *lab) evidence(nonce []byte) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	srk, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(vtpm)
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	ek, _, err := hw.Endorsement()
 	if err != nil {
 		l.t.Fatal(err)
@@ -53,7 +57,7 @@ func (l *lab) evidence(nonce []byte) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	for name, b := range map[string][]byte{"cert": certs.EK, "deep": deep.Append(nil), "quote": quote.Attest, "sig": quote.Signature, "ak": keys.AKPublic} {
+	for name, b := range map[string][]byte{"cert": certs.EK, "deep": deep.Append(nil), "quote": quote.Attest, "sig": quote.Signature, "ak": keys.AKPublic, "srk": srk.OutPublic.Bytes()} {
 		l.write(name, b)
 	}
 }
@@ -92,7 +96,7 @@ func TestAttestAndVerify(t *testing.T) {
 	l.ok("attest enrol --key %auth %bundle", "enrolled by")
 	l.evidence(nonce)
 	l.write("log", log)
-	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --event-log %log")
+	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --vtpm-parent %srk --event-log %log")
 	l.ok("verify %bundle --authority %auth.pub --nonce "+hex.EncodeToString(nonce), "the bundle holds", "for vTPM "+u1, "leads to all quoted PCRs", "platform PCR  4", "fresh")
 	l.fails(exitRefused, "verify %bundle", "no authority given")
 	l.fails(exitRefused, "verify %bundle --authority %other.pub", "another authority")
@@ -131,6 +135,7 @@ func TestAttestAndVerify(t *testing.T) {
 		"quote":             func(b *attest.Bundle) { flip(b.VTPM.Quote, 50) },
 		"quote signature":   func(b *attest.Bundle) { flip(b.VTPM.Signature, 20) },
 		"vTPM's key":        func(b *attest.Bundle) { flip(b.VTPM.Key, len(b.VTPM.Key)-1) },
+		"vTPM key's parent": func(b *attest.Bundle) { flip(b.VTPM.Parent, len(b.VTPM.Parent)-1) },
 		"event":             func(b *attest.Bundle) { flip(b.EventLog, 100) },
 		"event missing":     func(b *attest.Bundle) { b.EventLog = b.EventLog[:len(b.EventLog)-(4+4+4+2+32+4+4)] },
 		"event log cut":     func(b *attest.Bundle) { b.EventLog = b.EventLog[:len(b.EventLog)-1] },

@@ -94,7 +94,7 @@ func readBundle(name string) (*attest.Bundle, error) {
 // runAttestAdd puts a vTPM's evidence, or an event log, into a bundle.
 func runAttestAdd(e *env, args []string) error {
 	f := map[string]*string{}
-	names := []string{"certificate", "deep-quote", "quote", "signature", "vtpm-key", "event-log"}
+	names := []string{"certificate", "deep-quote", "quote", "signature", "vtpm-key", "vtpm-parent", "event-log"}
 	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) {
 		for _, n := range names {
 			f[n] = fs.String(n, "", "file")
@@ -132,6 +132,8 @@ func runAttestAdd(e *env, args []string) error {
 			b.VTPM.Signature = raw
 		case "vtpm-key":
 			b.VTPM.Key = raw
+		case "vtpm-parent":
+			b.VTPM.Parent = raw
 		case "event-log":
 			b.EventLog = raw
 		}

@@ -59,7 +59,7 @@ func commands() []command {
 		{"events", "[--from N]", "the manager's log of security events", runEvents},
 		{"pcrs", "[LIST]", "the hardware TPM's PCRs", runPCRs},
 		{"attest enrol", "--key KEY BUNDLE", "check that the manager's keys live in the hardware TPM, and sign that", runAttestEnrol},
-		{"attest add", "BUNDLE [--certificate F] [--deep-quote F] [--quote F --signature F --vtpm-key F] [--event-log F]", "add a vTPM's evidence to a bundle", runAttestAdd},
+		{"attest add", "BUNDLE [--certificate F] [--deep-quote F] [--quote F --signature F --vtpm-key F [--vtpm-parent F]] [--event-log F]", "add a vTPM's evidence to a bundle", runAttestAdd},
 		{"verify", "BUNDLE --authority KEY [--ek-roots PEM] [--nonce HEX]", "check a bundle, offline", runVerify},
 		{"completion", "bash", "a completion script", runCompletion},
 		{"man", "", "the manual page, in roff", runMan},

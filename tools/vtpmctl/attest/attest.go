@@ -54,7 +54,8 @@ type VTPM struct {
 	DeepQuote   []byte `json:"deep_quote"`  // proto.DeepQuote
 	Quote       []byte `json:"quote,omitempty"`
 	Signature   []byte `json:"signature,omitempty"`
-	Key         []byte `json:"key,omitempty"` // TPMT_PUBLIC of the vTPM's AK
+	Key         []byte `json:"key,omitempty"`    // TPMT_PUBLIC of the vTPM's AK
+	Parent      []byte `json:"parent,omitempty"` // TPMT_PUBLIC of the primary above it; not for a primary, nor below the EK
 	Nonce       []byte `json:"nonce,omitempty"`
 }
 
@@ -290,6 +291,8 @@ func (r *Report) quote(v *VTPM, q *proto.DeepQuote, trust Trust) {
 	if !r.check(err, "the vTPM's quote can be read") {
 		return
 	}
+	where, err := origin(v, quoted.Signer)
+	r.check(err, "that attestation key lives in the vTPM and signs no forgeries%s", where)
 	if q != nil {
 		sum := sha256.Sum256(v.Quote)
 		err = nil

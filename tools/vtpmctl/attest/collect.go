@@ -77,16 +77,25 @@ func Collect(tpm transport.TPM, nonce []byte, sel tpm2.TPMLPCRSelection, hardwar
 		_, ferr := tpm2.FlushContext{FlushHandle: ak.ObjectHandle}.Execute(tpm)
 		err = errors.Join(err, ferr)
 	}()
+	key := tpm2.AuthHandle{Handle: ak.ObjectHandle, Name: ak.Name, Auth: tpm2.HMAC(tpm2.TPMAlgSHA256, 16)}
+	if v, err = quoteBy(tpm, key, nonce, sel, hardware); err != nil {
+		return nil, err
+	}
+	v.Certificate, v.Key = cert, ak.OutPublic.Bytes()
+	return v, nil
+}
+
+// quoteBy makes a quote and its deep quote with a loaded key.
+func quoteBy(tpm transport.TPM, key tpm2.AuthHandle, nonce []byte, sel tpm2.TPMLPCRSelection, hardware proto.PCRSelection) (*VTPM, error) {
 	deep := &deepTransport{TPM: tpm, pcrs: hardware}
 	q, err := tpm2.Quote{
-		SignHandle:     tpm2.AuthHandle{Handle: ak.ObjectHandle, Name: ak.Name, Auth: tpm2.HMAC(tpm2.TPMAlgSHA256, 16)},
+		SignHandle:     key,
 		QualifyingData: tpm2.TPM2BData{Buffer: nonce}, PCRSelect: sel,
 	}.Execute(deep)
 	if err != nil {
 		return nil, fmt.Errorf("deep quote: %w", err)
 	}
-	return &VTPM{Certificate: cert, DeepQuote: deep.evidence, Quote: q.Quoted.Bytes(), Signature: tpm2.Marshal(q.Signature),
-		Key: ak.OutPublic.Bytes(), Nonce: nonce}, nil
+	return &VTPM{DeepQuote: deep.evidence, Quote: q.Quoted.Bytes(), Signature: tpm2.Marshal(q.Signature), Nonce: nonce}, nil
 }
 
 // readIndex reads an NV index with empty authorization, in parts.

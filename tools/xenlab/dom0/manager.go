@@ -237,16 +237,13 @@ func (l *Lab) stranger(*stack) error {
 		return err
 	}
 	out, err := l.ctl("events", "--json")
-	var events []struct {
-		Domain int    `json:"domain"`
-		Text   string `json:"text"`
-	}
+	var log proto.Events
 	if err == nil {
-		err = json.Unmarshal([]byte(out), &events)
+		err = json.Unmarshal([]byte(out), &log)
 	}
 	found := false
-	for _, e := range events {
-		found = found || e.Domain == g.ID && strings.Contains(e.Text, "not the administrator")
+	for _, e := range log.Events {
+		found = found || int(e.Domain) == g.ID && strings.Contains(e.Text, "not the administrator")
 	}
 	if err == nil && !found {
 		err = fmt.Errorf("no such event of domain %d:\n%s", g.ID, out)
