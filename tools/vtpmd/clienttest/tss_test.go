@@ -2,11 +2,23 @@ package clienttest
 
 import (
 	"crypto"
+	_ "crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
 )
+
+// tools are IBM's TSS tools with a vtpmd of their own.
+type tools struct{ client }
+
+func sum(h crypto.Hash, parts ...string) string {
+	w := h.New()
+	for _, p := range parts {
+		_, _ = w.Write([]byte(p)) // never fails
+	}
+	return string(w.Sum(nil))
+}
 
 // newTSS returns IBM's TSS tools, each of which talks to the socket as to a simulator's raw port.
 func newTSS(t *testing.T) *tools {
@@ -17,7 +29,7 @@ func newTSS(t *testing.T) *tools {
 	dir := t.TempDir()
 	env := []string{"TPM_INTERFACE_TYPE=socsim", "TPM_SERVER_TYPE=raw", "TPM_SERVER_NAME=127.0.0.1", fmt.Sprintf("TPM_COMMAND_PORT=%d", d.port),
 		fmt.Sprintf("TPM_PLATFORM_PORT=%d", d.port+1), "TPM_DATA_DIR=" + dir, "TPM_ENCRYPT_SESSIONS=0", "LC_ALL=C"}
-	return &tools{client: client{t: t, dir: dir, env: env}, d: d}
+	return &tools{client{t: t, dir: dir, env: env}}
 }
 
 // tss runs lines; objects and sessions stay loaded, their handles are known: a

@@ -1,44 +1,41 @@
-package clienttest
+package tpm2tools
 
 import (
 	"encoding/hex"
-	"testing"
 )
 
 func hexOf(s string) string { return hex.EncodeToString([]byte(s)) }
 
 // A key goes from one parent to another, with and without inner wrapping.
-func TestDuplicate(t *testing.T) {
+func testDuplicate(x *Run) {
 	for _, wrap := range []string{"null", "aes"} {
-		t.Run(wrap, func(t *testing.T) {
-			x := newPolicyTools(t)
-			x.session("trial")
-			x.do("tpm2_policycommandcode -S s.ses -L policy TPM2_CC_Duplicate")
-			x.endSession()
-			x.do("tpm2_createprimary -C o -G rsa -c new.ctx", "tpm2_create -C p.ctx -G ecc -u k.pub -r k.priv -L policy -a sensitivedataorigin|userwithauth|sign",
-				"tpm2_load -C p.ctx -u k.pub -r k.priv -c k.ctx")
-			x.session("policy")
-			x.do("tpm2_policycommandcode -S s.ses TPM2_CC_Duplicate")
-			if wrap == "aes" {
-				x.write("inner", "sixteen octets!!")
-				x.do("tpm2_duplicate -C new.ctx -c k.ctx -G aes -i inner -p session:s.ses -r dup -s seed",
-					"tpm2_import -C new.ctx -k inner -u k.pub -r new.priv -i dup -s seed")
-			} else {
-				x.do("tpm2_duplicate -C new.ctx -c k.ctx -G null -p session:s.ses -r dup -s seed",
-					"tpm2_import -C new.ctx -u k.pub -r new.priv -i dup -s seed")
-			}
-			x.endSession()
-			x.write("msg", "m")
-			x.do("tpm2_load -C new.ctx -u k.pub -r new.priv -c n.ctx", "tpm2_sign -c n.ctx -g sha256 -o sig msg",
-				"tpm2_verifysignature -c k.ctx -g sha256 -m msg -s sig")
-			x.deny("0x1DF", "tpm2_load -C p.ctx -u k.pub -r new.priv -c no.ctx")
-		})
+		x.parent()
+		x.session("trial")
+		x.do("tpm2_policycommandcode -S s.ses -L policy TPM2_CC_Duplicate")
+		x.endSession()
+		x.do("tpm2_createprimary -C o -G rsa -c new.ctx", "tpm2_create -C p.ctx -G ecc -u k.pub -r k.priv -L policy -a sensitivedataorigin|userwithauth|sign",
+			"tpm2_load -C p.ctx -u k.pub -r k.priv -c k.ctx")
+		x.session("policy")
+		x.do("tpm2_policycommandcode -S s.ses TPM2_CC_Duplicate")
+		if wrap == "aes" {
+			x.write("inner", "sixteen octets!!")
+			x.do("tpm2_duplicate -C new.ctx -c k.ctx -G aes -i inner -p session:s.ses -r dup -s seed",
+				"tpm2_import -C new.ctx -k inner -u k.pub -r new.priv -i dup -s seed")
+		} else {
+			x.do("tpm2_duplicate -C new.ctx -c k.ctx -G null -p session:s.ses -r dup -s seed",
+				"tpm2_import -C new.ctx -u k.pub -r new.priv -i dup -s seed")
+		}
+		x.endSession()
+		x.write("msg", "m")
+		x.do("tpm2_load -C new.ctx -u k.pub -r new.priv -c n.ctx", "tpm2_sign -c n.ctx -g sha256 -o sig msg",
+			"tpm2_verifysignature -c k.ctx -g sha256 -m msg -s sig")
+		x.deny("0x1DF", "tpm2_load -C p.ctx -u k.pub -r new.priv -c no.ctx")
 	}
 }
 
 // Keys that OpenSSL made are brought in.
-func TestImport(t *testing.T) {
-	x := newPolicyTools(t)
+func testImport(x *Run) {
+	x.parent()
 	x.write("msg", "m")
 	x.do("openssl ecparam -name prime256v1 -genkey -noout -out ec.pem", "openssl ec -in ec.pem -pubout -out ec.pub",
 		"tpm2_import -C p.ctx -G ecc -i ec.pem -u k.pub -r k.priv", "tpm2_load -C p.ctx -u k.pub -r k.priv -c k.ctx",
@@ -49,8 +46,8 @@ func TestImport(t *testing.T) {
 }
 
 // Context files outlive other contexts and orderly use, and are refused when damaged.
-func TestContexts(t *testing.T) {
-	x := newPolicyTools(t)
+func testContexts(x *Run) {
+	x.parent()
 	x.do("tpm2_create -C p.ctx -G ecc -u k.pub -r k.priv")
 	for range 20 {
 		x.do("tpm2_load -C p.ctx -u k.pub -r k.priv -c k.ctx", "tpm2_readpublic -c p.ctx -n p.name")

@@ -1,22 +1,19 @@
-package clienttest
+package tpm2tools
 
 import (
 	"crypto"
 	"encoding/hex"
-	"testing"
 )
 
 // seal makes a sealed object under p.ctx that only a policy file opens.
-func (x *tools) seal(policy string) {
-	x.t.Helper()
+func (x *Run) seal(policy string) {
 	x.write("secret", "what is sealed")
 	x.do("tpm2_create -C p.ctx -u s.pub -r s.priv -L "+policy+" -i secret -a fixedtpm|fixedparent",
 		"tpm2_load -C p.ctx -u s.pub -r s.priv -c s.ctx")
 }
 
 // session starts a trial or policy session in s.ses.
-func (x *tools) session(kind string) {
-	x.t.Helper()
+func (x *Run) session(kind string) {
 	if kind == "trial" {
 		x.do("tpm2_startauthsession -S s.ses")
 		return
@@ -24,20 +21,19 @@ func (x *tools) session(kind string) {
 	x.do("tpm2_startauthsession --policy-session -S s.ses")
 }
 
-func (x *tools) endSession() { x.t.Helper(); x.do("tpm2_flushcontext s.ses") }
+func (x *Run) endSession() { x.do("tpm2_flushcontext s.ses") }
 
-// policyOpens seals to a policy, then opens with the same steps in a real session.
-// before may change what the policy asks for; the other session must then fail with denied.
-func (x *tools) policyOpens(steps []string, auth string) {
-	x.t.Helper()
+// policyOpens seals to a policy, then opens with the same steps in a real session, and fails to in a session
+// without them.
+func (x *Run) policyOpens(steps ...string) {
 	x.session("trial")
 	x.do(steps...)
 	x.endSession()
-	x.do("cp policy sealed.policy")
+	x.write("sealed.policy", x.read("policy"))
 	x.seal("sealed.policy")
 	x.session("policy")
 	x.do(steps...)
-	x.do("tpm2_unseal -c s.ctx -p session:s.ses" + auth + " -o opened")
+	x.do("tpm2_unseal -c s.ctx -p session:s.ses -o opened")
 	x.same("secret", "opened")
 	x.endSession()
 	// A session in which nothing was shown.
@@ -46,15 +42,9 @@ func (x *tools) policyOpens(steps []string, auth string) {
 	x.endSession()
 }
 
-func newPolicyTools(t *testing.T) *tools {
-	x := newTools(t)
-	x.do("tpm2_createprimary -C o -G ecc -c p.ctx")
-	return x
-}
-
-func TestPolicyPCR(t *testing.T) {
-	x := newPolicyTools(t)
-	x.policyOpens([]string{"tpm2_policypcr -S s.ses -l sha256:0,1,16 -L policy"}, "")
+func testPolicyPCR(x *Run) {
+	x.parent()
+	x.policyOpens("tpm2_policypcr -S s.ses -l sha256:0,1,16 -L policy")
 	x.do("tpm2_unseal -c s.ctx -p pcr:sha256:0,1,16 -o opened", "tpm2_createpolicy --policy-pcr -l sha256:0,1,16 -L policy2")
 	x.same("secret", "opened")
 	x.same("policy", "policy2")
@@ -65,13 +55,13 @@ func TestPolicyPCR(t *testing.T) {
 	x.deny("0x99D", "tpm2_unseal -c s.ctx -p pcr:sha256:0,1,16 -o no")
 }
 
-func TestPolicyCommandsAndTexts(t *testing.T) {
-	x := newPolicyTools(t)
-	x.policyOpens([]string{"tpm2_policycommandcode -S s.ses TPM2_CC_Unseal -L policy"}, "")
-	x.policyOpens([]string{"tpm2_policylocality -S s.ses zero -L policy"}, "")
-	x.policyOpens([]string{"tpm2_policycountertimer -S s.ses -L policy --ult clock=100000000"}, "")
-	x.policyOpens([]string{"tpm2_policysecret -S s.ses -c o -L policy"}, "")
-	x.policyOpens([]string{"tpm2_policycommandcode -S s.ses TPM2_CC_Unseal -L one", "tpm2_policyor -S s.ses -L policy sha256:one,one"}, "")
+func testPolicyCommandsAndTexts(x *Run) {
+	x.parent()
+	x.policyOpens("tpm2_policycommandcode -S s.ses TPM2_CC_Unseal -L policy")
+	x.policyOpens("tpm2_policylocality -S s.ses zero -L policy")
+	x.policyOpens("tpm2_policycountertimer -S s.ses -L policy --ult clock=100000000")
+	x.policyOpens("tpm2_policysecret -S s.ses -c o -L policy")
+	x.policyOpens("tpm2_policycommandcode -S s.ses TPM2_CC_Unseal -L one", "tpm2_policyor -S s.ses -L policy sha256:one,one")
 	x.session("trial")
 	x.do("tpm2_policycommandcode -S s.ses TPM2_CC_Sign -L policy")
 	x.endSession()
@@ -81,13 +71,13 @@ func TestPolicyCommandsAndTexts(t *testing.T) {
 	x.deny("0x9A4", "tpm2_unseal -c s.ctx -p session:s.ses -o no")
 	x.do("tpm2_policyrestart -S s.ses", "tpm2_getpolicydigest -S s.ses -o digest")
 	if x.read("digest") != string(make([]byte, 32)) {
-		t.Errorf("restarted policy is %x", x.read("digest"))
+		x.fatalf("restarted policy is %x", x.read("digest"))
 	}
 	x.endSession()
 }
 
-func TestPolicyAuth(t *testing.T) {
-	x := newPolicyTools(t)
+func testPolicyAuth(x *Run) {
+	x.parent()
 	x.write("secret", "what is sealed")
 	for _, p := range []string{"tpm2_policypassword", "tpm2_policyauthvalue"} {
 		x.session("trial")
@@ -103,17 +93,18 @@ func TestPolicyAuth(t *testing.T) {
 		x.do(p + " -S s.ses")
 		x.deny("0x98E", "tpm2_unseal -c s.ctx -p session:s.ses+wrong -o no")
 		x.endSession()
+		x.do("tpm2_dictionarylockout -c")
 	}
 }
 
-func TestPolicySignedAndAuthorize(t *testing.T) {
-	x := newPolicyTools(t)
+func testPolicySignedAndAuthorize(x *Run) {
+	x.parent()
 	x.do("openssl genrsa -out key.pem 2048", "openssl rsa -in key.pem -pubout -out pub.pem",
 		"tpm2_loadexternal -C o -G rsa -u pub.pem -c key.ctx -n key.name")
 	// PolicySigned without nonce: the signature is over expiration 0 alone.
 	x.write("tosign", "\x00\x00\x00\x00")
 	x.do("openssl dgst -sha256 -sign key.pem -out sig tosign")
-	x.policyOpens([]string{"tpm2_policysigned -S s.ses -g sha256 -s sig -f rsassa -c key.ctx -L policy"}, "")
+	x.policyOpens("tpm2_policysigned -S s.ses -g sha256 -s sig -f rsassa -c key.ctx -L policy")
 	x.write("other", "\x00\x00\x00\x01")
 	x.do("openssl dgst -sha256 -sign key.pem -out bad other")
 	x.session("policy")
@@ -136,8 +127,8 @@ func TestPolicySignedAndAuthorize(t *testing.T) {
 	x.endSession()
 }
 
-func TestPolicyTicket(t *testing.T) {
-	x := newPolicyTools(t)
+func testPolicyTicket(x *Run) {
+	x.parent()
 	x.session("trial")
 	x.do("tpm2_policysecret -S s.ses -c o -L policy")
 	x.endSession()
@@ -154,13 +145,13 @@ func TestPolicyTicket(t *testing.T) {
 	x.endSession()
 }
 
-func TestPolicyNV(t *testing.T) {
-	x := newPolicyTools(t)
+func testPolicyNV(x *Run) {
+	x.parent()
 	x.write("value", "12345678")
 	x.do("tpm2_nvdefine 0x1500001 -C o -s 8 -a ownerread|ownerwrite|policywrite")
 	x.deny("0x14A", "tpm2_nvread 0x1500001 -C o -s 8")
 	x.do("tpm2_nvwrite 0x1500001 -C o -i value")
-	x.policyOpens([]string{"tpm2_policynv -S s.ses -C o -i value -L policy 0x1500001 eq"}, "")
+	x.policyOpens("tpm2_policynv -S s.ses -C o -i value -L policy 0x1500001 eq")
 	x.write("small", "00000000")
 	x.session("policy")
 	x.deny("0x126", "tpm2_policynv -S s.ses -C o -i small -L policy 0x1500001 ult")
@@ -193,8 +184,8 @@ func TestPolicyNV(t *testing.T) {
 	x.endSession()
 }
 
-func TestPolicyHashes(t *testing.T) {
-	x := newPolicyTools(t)
+func testPolicyHashes(x *Run) {
+	x.parent()
 	// cpHash: a policy that allows exactly one command.
 	x.write("secret", "s")
 	x.do("tpm2_create -C p.ctx -u s.pub -r s.priv -i secret -p pw", "tpm2_load -C p.ctx -u s.pub -r s.priv -c s.ctx -n s.name",
@@ -216,8 +207,8 @@ func TestPolicyHashes(t *testing.T) {
 	x.endSession()
 }
 
-func TestSessions(t *testing.T) {
-	x := newPolicyTools(t)
+func testSessions(x *Run) {
+	x.parent()
 	x.write("secret", "what is sealed")
 	x.do("tpm2_createprimary -C e -c ek.ctx") // a key for the salt
 	for _, how := range []string{"--hmac-session", "--hmac-session -c ek.ctx", "--hmac-session --bind-context p.ctx", "--hmac-session -g sha384"} {
