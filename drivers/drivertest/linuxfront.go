@@ -54,6 +54,14 @@ func (f *LinuxFront) Probe() error {
 
 // Publish shares a new page and shows Initialised, as probe and resume do.
 func (f *LinuxFront) Publish() error {
+	if err := f.Share(); err != nil {
+		return err
+	}
+	return f.Show(3)
+}
+
+// Share shares a new page and writes all nodes but the state.
+func (f *LinuxFront) Share() error {
 	var err error
 	if f.Ref, f.Page, err = f.Dom.Grants.Share(f.Dev.Backend, true); err != nil {
 		return err
@@ -62,7 +70,7 @@ func (f *LinuxFront) Publish() error {
 	if f.Port, err = f.Dom.Channels.AllocUnbound(f.Dev.Backend); err != nil {
 		return err
 	}
-	err = f.Dom.Store.Transaction(func(tx *xenstore.Tx) error {
+	return f.Dom.Store.Transaction(func(tx *xenstore.Tx) error {
 		for _, n := range [][2]string{
 			{"ring-ref", strconv.Itoa(int(f.Ref))}, {"event-channel", strconv.Itoa(int(f.Port))},
 			{"feature-protocol-v2", "1"},
@@ -73,10 +81,6 @@ func (f *LinuxFront) Publish() error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return f.Show(3)
 }
 
 // Resume tears the ring down and sets it up again, without passing through

@@ -187,7 +187,7 @@ func TestHostileNodes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t).start()
 			good, bad := l.up(6, drivertest.UUID2), l.guest(5, drivertest.UUID1)
-			must(t, bad.Publish())
+			must(t, bad.Share())
 			must(t, tt.do(bad))
 			must(t, bad.Show(3))
 			l.h.Sleep(20 * time.Second)

@@ -36,7 +36,8 @@ func TestAttachAndServe(t *testing.T) {
 }
 
 // A hot attach to a guest that reacts at once must still let a slow libxl read
-// InitWait.
+// InitWait, and the guest's first command, which Linux sends in its probe, does
+// not wait for that.
 func TestHotAttach(t *testing.T) {
 	l := newLab(t).start()
 	l.ts.Latency = 600 * time.Millisecond
@@ -65,9 +66,12 @@ func TestHotAttach(t *testing.T) {
 			return
 		}
 		cmd := drivertest.Command(1, 20) // before the backend has mapped the page
-		_, err := f.Command(cmd, 5*time.Second)
+		_, err := f.Command(cmd, 500*time.Millisecond)
 		if err != nil {
 			t.Errorf("first command: %v", err)
+		}
+		if s, _ := l.h.Get(dev.BackPath() + "/state"); s != "2" {
+			t.Errorf("state %q while the toolstack has still to look", s)
 		}
 		worked = err == nil
 	})
@@ -77,6 +81,9 @@ func TestHotAttach(t *testing.T) {
 	l.h.Sleep(5 * time.Second)
 	if !worked {
 		t.Fatal("the guest's first command was not answered")
+	}
+	if s, _ := l.h.Get(dev.BackPath() + "/state"); s != "4" {
+		t.Fatalf("state %q after the hold", s)
 	}
 }
 

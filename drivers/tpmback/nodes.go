@@ -63,7 +63,7 @@ func (d *device) start() error {
 }
 
 // identify reads who the frontend is and what it is called, says that we speak
-// protocol 2, and follows the frontend's state from now on.
+// protocol 2 and serve early, and follows the frontend's state from now on.
 func (d *device) identify() error {
 	store := d.b.cfg.Store
 	id, err := xenbus.ReadDomID(store, d.dir+"/frontend-id")
@@ -89,7 +89,10 @@ func (d *device) identify() error {
 		if _, err := xenbus.ReadState(tx, d.dir); err != nil {
 			return err
 		}
-		return tx.Write(d.dir+"/"+tpmif.NodeProtocol2, "1")
+		if err := tx.Write(d.dir+"/"+tpmif.NodeProtocol2, "1"); err != nil {
+			return err
+		}
+		return tx.Write(d.dir+"/"+tpmif.NodeEarly, "1")
 	})
 	if err != nil {
 		return err

@@ -46,8 +46,8 @@ func (u UUID) String() string {
 // fields mean the defaults.
 type Delays struct {
 	// InitWait of a new device: libxl wants to read exactly that state after
-	// its watch fires, also on a busy host. Only a frontend that is faster than
-	// libxl, on a hot attach, has to wait. Default 1 s.
+	// its watch fires, also on a busy host. A frontend that is faster than
+	// libxl is served meanwhile, but not shown Connected. Default 1 s.
 	InitWait time.Duration
 	// Closed before InitWait, when a frontend has closed and may come back:
 	// Linux's kexec path wants to read both. Default 500 ms.

@@ -131,6 +131,29 @@ func TestSend(t *testing.T) {
 	works(t, f, 20)
 }
 
+// A backend that keeps InitWait readable for the toolstack serves all the same, and then connects.
+func TestSendDuringHold(t *testing.T) {
+	h, ts := host(t)
+	be, fe := h.NewDomain(1), h.NewDomain(2)
+	serve(t, be, echo(t))
+	dev, err := ts.AddVTPM(2, 1, 0, drivertest.UUID1)
+	must(t, err)
+	f, err := tpmfront.Open(config(t, fe))
+	must(t, err)
+	works(t, f, 20)
+	if s, _ := h.Get(dev.BackPath() + "/state"); s != "2" {
+		t.Fatalf("the backend shows %q, it was to hold 2", s)
+	}
+	h.Sleep(2 * time.Second)
+	f.Poll()
+	works(t, f, 20)
+	back, _ := h.Get(dev.BackPath() + "/state")
+	front, _ := h.Get(dev.FrontPath() + "/state")
+	if back != "4" || front != "4" {
+		t.Fatalf("states %q and %q after the hold", back, front)
+	}
+}
+
 // Backends that come late, or not at all.
 
 func TestOpenWaits(t *testing.T) {
@@ -278,7 +301,7 @@ func TestChoosesDevice(t *testing.T) {
 	f, err := tpmfront.Open(config(t, fe))
 	must(t, err)
 	works(t, f, 20)
-	if s, _ := h.Get("/local/domain/2/device/vtpm/9/state"); s != "4" {
+	if s, _ := h.Get("/local/domain/2/device/vtpm/9/state"); s != "3" { // the backend still holds InitWait
 		t.Fatalf("device 9 is in state %q", s)
 	}
 	cfg := config(t, fe)
@@ -344,6 +367,8 @@ func TestEventDuringIdle(t *testing.T) {
 	}
 	f, err = tpmfront.Open(cfg)
 	must(t, err)
+	h.Sleep(2 * time.Second) // the hold is over, and both sides sleep
+	f.Poll()
 	text, _ := h.Get(dev.FrontPath() + "/event-channel")
 	n, err := strconv.Atoi(text)
 	must(t, err)

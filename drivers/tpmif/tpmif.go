@@ -44,6 +44,8 @@ const (
 	NodeRingRef      = "ring-ref"
 	NodeEventChannel = "event-channel"
 	NodeProtocol2    = "feature-protocol-v2"
+	// NodeEarly, ours, says that a backend in InitWait serves a published ring.
+	NodeEarly = "feature-early-requests"
 )
 
 // Offsets in the page.

@@ -14,6 +14,7 @@ const (
 	Publish                      // frontend: share, allocate, write the nodes; report the result
 	Unpublish                    // frontend: delete the nodes that Publish wrote
 	Check                        // frontend: read what the backend offers; report the result
+	Early                        // frontend: use the ring already if the backend, in InitWait, offers that
 )
 
 // Timer names a delay; how long it is the driver decides.

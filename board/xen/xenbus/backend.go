@@ -10,6 +10,7 @@ type BackPhase uint8
 const (
 	BackNew        BackPhase = iota // directory seen, nothing written yet
 	BackHold                        // shows InitWait, for the toolstack to see
+	BackEarly                       // as Hold, and serves the ring already
 	BackInitWait                    // shows InitWait, waits for the frontend
 	BackConnecting                  // Connect was asked for, its result is due
 	BackConnected                   // shows Connected
@@ -20,7 +21,7 @@ const (
 )
 
 var backPhaseNames = [...]string{
-	"New", "Hold", "InitWait", "Connecting", "Connected", "Closing", "Closed",
+	"New", "Hold", "Early", "InitWait", "Connecting", "Connected", "Closing", "Closed",
 	"Removing", "Gone",
 }
 
@@ -80,6 +81,7 @@ const maxConnects = 5
 type Backend struct {
 	Phase    BackPhase
 	Offline  bool // the toolstack asked for removal
+	held     bool // InitWait must stay readable until the timer has run out
 	mapped   bool // Connect succeeded and no Disconnect followed
 	wants    bool // the frontend waits to be connected
 	failures int  // of Connect in a row
@@ -120,6 +122,9 @@ func (b *Backend) Step(ev BackEvent) []Action {
 		return b.hold()
 	case b.Phase == BackConnecting && ev.Kind == BackConnectOK:
 		b.mapped, b.failures, b.wants = true, 0, false
+		if b.held {
+			return b.enter(BackEarly)
+		}
 		return b.enter(BackConnected, show(Connected))
 	case b.Phase == BackConnecting && ev.Kind == BackConnectFailed:
 		return b.failed(ev.Blameless)
@@ -129,6 +134,9 @@ func (b *Backend) Step(ev BackEvent) []Action {
 
 func (b *Backend) enter(p BackPhase, acts ...Action) []Action {
 	b.Phase = p
+	if p != BackHold && p != BackConnecting && p != BackEarly {
+		b.held = false
+	}
 	return acts
 }
 
@@ -141,7 +149,11 @@ func (b *Backend) drop() []Action {
 	return []Action{{Kind: Disconnect}}
 }
 
+// hold keeps InitWait readable for the toolstack, which waits for exactly that state. A frontend that is
+// faster is served all the same, without being shown Connected: Linux's driver sends its first commands
+// while it publishes its ring.
 func (b *Backend) hold() []Action {
+	b.held = true
 	return b.enter(BackHold, show(InitWait), arm(TimerInitWait))
 }
 
@@ -180,13 +192,18 @@ func (b *Backend) leave(kind BackEventKind) []Action {
 
 func (b *Backend) fault() []Action {
 	acts := b.drop()
-	if b.Phase != BackConnected {
+	if b.Phase != BackConnected && b.Phase != BackEarly {
 		return acts
 	}
 	return append(acts, b.enter(BackClosing, show(Closing))...)
 }
 
 func (b *Backend) failed(blameless bool) []Action {
+	if b.held {
+		// The hold's timer is the next attempt, whose failure counts again.
+		b.wants, b.failures = true, max(b.failures, 1)
+		return b.enter(BackHold)
+	}
 	if !blameless || b.failures == 0 {
 		b.failures++
 	}
@@ -201,10 +218,13 @@ func (b *Backend) failed(blameless bool) []Action {
 func (b *Backend) timer() []Action {
 	switch b.Phase {
 	case BackHold, BackInitWait:
+		b.held = false
 		if b.wants {
 			return b.connect()
 		}
 		return b.enter(BackInitWait)
+	case BackEarly:
+		return b.enter(BackConnected, show(Connected))
 	case BackClosed:
 		return b.enter(BackInitWait, show(InitWait))
 	case BackClosing:
@@ -223,6 +243,9 @@ func (b *Backend) frontend(ev BackEvent) []Action {
 	fresh := ev.Frontend == Initialising || ev.Frontend == InitWait
 	switch b.Phase {
 	case BackHold:
+		if ready && (b.failures == 0 || ev.NewRing) {
+			return b.connect()
+		}
 		if ev.Frontend != Unknown {
 			b.wants = ready
 		}
@@ -233,6 +256,8 @@ func (b *Backend) frontend(ev BackEvent) []Action {
 		case !ready && ev.Frontend != Unknown:
 			b.wants, b.failures = false, 0
 		}
+	case BackEarly:
+		return b.earlyFrontend(ev, ready, fresh)
 	case BackConnected:
 		return b.connectedFrontend(ev, ready, fresh)
 	case BackClosing:
@@ -244,6 +269,19 @@ func (b *Backend) frontend(ev BackEvent) []Action {
 		case fresh:
 			return b.enter(BackInitWait, show(InitWait))
 		}
+	}
+	return nil
+}
+
+// earlyFrontend is connectedFrontend while InitWait is held.
+func (b *Backend) earlyFrontend(ev BackEvent, ready, fresh bool) []Action {
+	switch {
+	case ready && ev.NewRing:
+		return append(b.drop(), b.connect()...)
+	case fresh, ev.Frontend == Closed:
+		return append(b.drop(), b.enter(BackHold)...)
+	case ev.Frontend == Closing:
+		return b.enter(BackClosing, show(Closing))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (a Action) String() string {
 	case SetTimer:
 		return "arm " + [...]string{"InitWait", "Retry", "Closed", "Grace", "Remove", "Close"}[a.Timer]
 	}
-	return [...]string{"SetState", "Connect", "Disconnect", "SetTimer", "Remove", "Forget", "Publish", "Unpublish", "Check"}[a.Kind]
+	return [...]string{"SetState", "Connect", "Disconnect", "SetTimer", "Remove", "Forget", "Publish", "Unpublish", "Check", "Early"}[a.Kind]
 }
 
 func actions(acts []Action) string {
@@ -79,7 +79,7 @@ func backStates() []Backend {
 }
 
 func (b Backend) describe() string {
-	return fmt.Sprintf("%v{offline %t mapped %t wants %t failures %d}", b.Phase, b.Offline, b.mapped, b.wants, b.failures)
+	return fmt.Sprintf("%v{offline %t held %t mapped %t wants %t failures %d}", b.Phase, b.Offline, b.held, b.mapped, b.wants, b.failures)
 }
 
 // TestBackendTable compares every reachable state with every event, legal or
@@ -141,8 +141,20 @@ func TestBackendNamed(t *testing.T) {
 		end  BackPhase
 	}{
 		{"new device shows InitWait", []BackEvent{start}, "show InitWait, arm InitWait", BackHold},
-		{"fast frontend waits for the hold", []BackEvent{start, ring(Initialised)}, "", BackHold},
-		{"fast frontend after the hold", []BackEvent{start, ring(Initialised), timer}, "Connect", BackConnecting},
+		{"fast frontend connects during the hold", []BackEvent{start, ring(Initialised)}, "Connect", BackConnecting},
+		{"fast frontend: InitWait stays", []BackEvent{start, ring(Initialised), ok}, "", BackEarly},
+		{"fast frontend after the hold", []BackEvent{start, ring(Initialised), ok, timer}, "show Connected", BackConnected},
+		{"fast frontend with a bad ring", []BackEvent{start, ring(Initialised), fail}, "", BackHold},
+		{"fast frontend with a bad ring is tried after the hold", []BackEvent{start, ring(Initialised), fail, timer}, "Connect", BackConnecting},
+		{"fast frontend with a bad ring is tried again later", []BackEvent{start, ring(Initialised), fail, timer, fail}, "arm Retry", BackInitWait},
+		{"during the hold: republished", []BackEvent{start, ring(Initialised), ok, ring(Initialised)}, "Disconnect, Connect", BackConnecting},
+		{"during the hold: driver unbound", []BackEvent{start, ring(Initialised), ok, fe(Closed)}, "Disconnect", BackHold},
+		{"during the hold: unbound, then nobody", []BackEvent{start, ring(Initialised), ok, fe(Closed), timer}, "", BackInitWait},
+		{"during the hold: rebound", []BackEvent{start, ring(Initialised), ok, fe(Closed), ring(Initialised)}, "Connect", BackConnecting},
+		{"during the hold: guest shutdown", []BackEvent{start, ring(Initialised), ok, fe(Closing)}, "show Closing", BackClosing},
+		{"during the hold: its timer does not end Closing", []BackEvent{start, ring(Initialised), ok, fe(Closing), timer}, "", BackClosing},
+		{"during the hold: detach", []BackEvent{start, ring(Initialised), ok, off}, "show Closing, arm Grace", BackClosing},
+		{"during the hold: broken ring", []BackEvent{start, ring(Initialised), ok, {Kind: BackFault}}, "Disconnect, show Closing", BackClosing},
 		{"mini-os goes straight to Connected", []BackEvent{start, timer, ring(Connected)}, "Connect", BackConnecting},
 		{"connected", connected, "show Connected", BackConnected},
 		{"Linux echoes Connected", with(fe(Connected)), "", BackConnected},

@@ -27,6 +27,13 @@ type FrontDriver interface {
 	Port() evtchn.Port
 }
 
+// An EarlyDriver is a FrontDriver that can use its ring before the backend shows Connected.
+type EarlyDriver interface {
+	// Early is told that the backend shows InitWait although the ring is published. A backend may have to keep
+	// that state readable for the toolstack and yet serve.
+	Early(r Reader, backendDir string) error
+}
+
 // FrontConfig is what NewFrontDevice needs.
 type FrontConfig struct {
 	Store        *xenstore.Client
@@ -190,6 +197,13 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 			return &FrontEvent{Kind: FrontPublishFailed}
 		}
 		return &FrontEvent{Kind: FrontPublishOK}
+	case Early:
+		if w, ok := d.cfg.Driver.(EarlyDriver); ok {
+			if err := w.Early(d.cfg.Store, d.backend); err != nil {
+				d.cfg.Logf("xenbus: %s: %v", d.dir, err) // Connected comes all the same
+			}
+			d.rang = true // our owner may wait for just that: let it look before it sleeps
+		}
 	case Check:
 		if err := d.cfg.Driver.Check(d.cfg.Store, d.backend); Transient(err) {
 			d.report("reading what the backend offers", err)

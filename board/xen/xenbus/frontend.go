@@ -71,6 +71,7 @@ type Frontend struct {
 	NeedInitWait bool
 
 	shared bool
+	early  bool // Early was asked for: the backend may use the ring while it shows InitWait
 }
 
 // Step applies ev and returns the actions to take, in order. An event that
@@ -83,7 +84,7 @@ func (f *Frontend) Step(ev FrontEvent) []Action {
 		return f.gone()
 	case FrontPublishOK:
 		if f.Phase == FrontPublishing {
-			f.shared = true
+			f.shared, f.early = true, false
 			return f.enter(FrontPublished, show(Initialised))
 		}
 	case FrontPublishFailed:
@@ -92,6 +93,7 @@ func (f *Frontend) Step(ev FrontEvent) []Action {
 		}
 	case FrontAccept:
 		if f.Phase == FrontPublished {
+			f.early = false
 			return f.enter(FrontConnected, show(Connected))
 		}
 	case FrontReject:
@@ -121,7 +123,7 @@ func (f *Frontend) drop() []Action {
 	if !f.shared {
 		return nil
 	}
-	f.shared = false
+	f.shared, f.early = false, false
 	return []Action{{Kind: Disconnect}}
 }
 
@@ -145,6 +147,11 @@ func (f *Frontend) backend(s State) []Action {
 		switch s {
 		case Connected:
 			return []Action{{Kind: Check}}
+		case InitWait:
+			if !f.NeedInitWait {
+				f.early = true
+				return []Action{{Kind: Early}}
+			}
 		case Closing, Closed:
 			return f.backendClosed()
 		}
@@ -161,7 +168,7 @@ func (f *Frontend) backend(s State) []Action {
 			return f.backendClosed()
 		}
 	case FrontClosing:
-		if s == Closing || s == Closed || s == InitWait {
+		if s == Closing || s == Closed || s == InitWait && !f.early {
 			return f.closing2()
 		}
 	case FrontClosing2:
@@ -217,6 +224,7 @@ func (f *Frontend) close() []Action {
 
 // closing2 is mini-os's order: the nodes go before Closed is shown.
 func (f *Frontend) closing2() []Action {
+	f.early = false
 	acts := append(f.drop(), Action{Kind: Unpublish}, show(Closed), arm(TimerClose))
 	return append(acts, f.enter(FrontClosing2)...)
 }

@@ -28,7 +28,7 @@ func frontEvents() []FrontEvent {
 }
 
 func (f Frontend) describe() string {
-	return fmt.Sprintf("%v{shared %t}", f.Phase, f.shared)
+	return fmt.Sprintf("%v{shared %t early %t}", f.Phase, f.shared, f.early)
 }
 
 // TestFrontendTable compares every reachable state with every event, for both
@@ -97,6 +97,7 @@ func TestFrontendNamed(t *testing.T) {
 	}{
 		{"publishes before the backend is up", []FrontEvent{be(Initialising)}, "Publish", FrontPublishing},
 		{"shows Initialised", []FrontEvent{be(InitWait), ok}, "show Initialised", FrontPublished},
+		{"backend still waits: it may serve all the same", []FrontEvent{be(InitWait), ok, be(InitWait)}, "Early", FrontPublished},
 		{"backend connected: look at it", up[:3], "Check", FrontPublished},
 		{"connected", up, "show Connected", FrontConnected},
 		{"backend restarted", with(be(InitWait)), "Disconnect, Publish", FrontPublishing},
