@@ -83,7 +83,7 @@ func wanted(all []Package) []Package {
 		case strings.Contains(p.Name, "python"):
 		case strings.HasPrefix(p.Name, "lib"), strings.HasPrefix(p.Name, "zlib"),
 			strings.HasPrefix(p.Name, "xen"), strings.HasPrefix(p.Name, "linux-image-"),
-			p.Name == "tpm2-tools":
+			p.Name == "tpm2-tools", p.Name == "openssl":
 			keep = append(keep, p)
 		}
 	}

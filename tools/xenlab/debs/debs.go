@@ -13,13 +13,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 )
 
 // Roots are the packages that the lab asks for. Everything else follows from
 // their dependencies.
-var Roots = []string{"xen-system-amd64", "linux-image-amd64", "tpm2-tools"}
+var Roots = []string{"xen-system-amd64", "linux-image-amd64", "tpm2-tools", "openssl"}
 
 // Cache is a folder that holds downloaded and unpacked packages.
 type Cache struct {
@@ -67,7 +68,7 @@ func (c *Cache) Obtain(ctx context.Context, refresh bool) (*Tree, error) {
 	if err := c.unpack(ctx, t, pkgs); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(c.currentFile(), []byte(t.Key+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(c.currentFile(), []byte(t.Key+" "+strings.Join(Roots, " ")+"\n"), 0o644); err != nil {
 		return nil, fmt.Errorf("debs: %w", err)
 	}
 	return t, nil
@@ -75,12 +76,17 @@ func (c *Cache) Obtain(ctx context.Context, refresh bool) (*Tree, error) {
 
 func (c *Cache) currentFile() string { return filepath.Join(c.Dir, "current") }
 
+// current is the tree that was obtained last, if it was for the same Roots.
 func (c *Cache) current() (*Tree, error) {
 	b, err := os.ReadFile(c.currentFile())
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Key: strings.TrimSpace(string(b))}
+	f := strings.Fields(string(b))
+	if len(f) == 0 || !slices.Equal(f[1:], Roots) {
+		return nil, errors.New("debs: the last tree was for other packages")
+	}
+	t := &Tree{Key: f[0]}
 	t.Root = filepath.Join(c.Dir, "tree-"+t.Key)
 	_, err = os.Stat(filepath.Join(t.Root, stampName))
 	return t, err

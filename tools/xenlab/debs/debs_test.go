@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -62,7 +63,7 @@ func TestObtainUsesOnlyCompleteTrees(t *testing.T) {
 	if err := os.Mkdir(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.currentFile(), []byte("k\n"), 0o644); err != nil {
+	if err := os.WriteFile(c.currentFile(), []byte("k "+strings.Join(Roots, " ")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.current(); err == nil {
@@ -74,6 +75,15 @@ func TestObtainUsesOnlyCompleteTrees(t *testing.T) {
 	tree, err := c.Obtain(context.Background(), false)
 	if err != nil || tree.Root != root {
 		t.Fatalf("Obtain = %+v, %v; want root %s", tree, err, root)
+	}
+	// A tree that was obtained when the lab needed other packages.
+	for _, old := range []string{"", "k\n", "k " + strings.Join(Roots[1:], " ") + "\n"} {
+		if err := os.WriteFile(c.currentFile(), []byte(old), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if tree, err := c.current(); err == nil {
+			t.Errorf("%q was accepted: %+v", old, tree)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ const guestArgs = "console=hvc0 quiet loglevel=1 pci=off 8250.nr_uarts=0 mitigat
 // startGuest starts the stock Debian kernel with the lab's process 1.
 func (l *Lab) startGuest(g guestConfig) (*Domain, error) {
 	initrd := GuestDir + "/initrd"
-	if slices.Contains(g.steps, "tools") {
+	if slices.Contains(g.steps, "tools") || slices.Contains(g.steps, "suite") {
 		initrd = GuestDir + "/initrd-tools"
 	}
 	config, err := xlconf.Guest{

@@ -44,6 +44,7 @@ func Steps() map[string]Step {
 		"manager12": manager12Step,
 		"foreign":   foreignStep,
 		"storm":     stormStep,
+		"tools":     toolsStep,
 		"shell":     shellStep,
 	}
 }

@@ -23,7 +23,9 @@ const smokeLimit = 90 * time.Second
 
 // smokeCases are the kernels that need more than memory, or that end otherwise than by saying SUCCESS.
 var smokeCases = map[string][]bootCase{
-	"smoke-tis":      {{iomem: "fed40,5"}},
+	"smoke-tis": {{iomem: "fed40,5"},
+		// While firmware has left locality 0 active.
+		{what: "boots, prints SUCCESS and powers off, at locality 2", iomem: "fed40,5", extra: "locality=2"}},
 	"smoke-blk":      {{diskMB: 4}},
 	"smoke-console":  {{expect: []string{"line 2999 of 3000", "SUCCESS"}}},
 	"smoke-shutdown": {{what: "powers off when asked to", shutdown: "ready", expect: []string{"SUCCESS"}}},

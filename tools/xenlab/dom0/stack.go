@@ -138,9 +138,12 @@ func (s *stack) common(name, disk, extra string) xlconf.Common {
 }
 
 // start starts the guest with the given steps.
-func (s *stack) start(steps ...string) error {
+func (s *stack) start(steps ...string) error { return s.startWith("", steps...) }
+
+// startWith starts the guest with parameters for its steps.
+func (s *stack) startWith(params string, steps ...string) error {
 	var err error
-	s.guest, err = s.l.startGuest(guestConfig{name: guestName, vtpm: vtpmName, uuid: guestUUID, steps: steps})
+	s.guest, err = s.l.startGuest(guestConfig{name: guestName, vtpm: vtpmName, uuid: guestUUID, steps: steps, params: params})
 	if err != nil {
 		return fmt.Errorf("guest: %w\nconsole of the vTPM:\n%s", err, s.vtpm.Console.Tail(8))
 	}

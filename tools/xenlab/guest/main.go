@@ -100,5 +100,15 @@ func (s *Session) device() (*Device, error) {
 	return s.dev, err
 }
 
+// release closes the TPM, for programs that open it themselves: it can be opened once.
+func (s *Session) release() error {
+	if s.dev == nil {
+		return nil
+	}
+	d := s.dev
+	s.dev = nil
+	return d.Close()
+}
+
 // PowerOff switches the guest off.
 func PowerOff() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) }

@@ -29,6 +29,7 @@ func stepTable() map[string]step {
 		"extend":   extend,
 		"tpm2":     rawTPM2,
 		"tools":    tools,
+		"suite":    suite,
 		"nvnew":    nvNew,
 		"nvwrite":  nvWrite,
 		"nvread":   nvRead,
@@ -54,11 +55,8 @@ func attach(s *Session) error {
 
 // gone waits until the device has been taken away.
 func gone(s *Session) error {
-	if s.dev != nil {
-		if err := s.dev.Close(); err != nil {
-			return err
-		}
-		s.dev = nil
+	if err := s.release(); err != nil {
+		return err
 	}
 	end := time.Now().Add(2 * time.Minute)
 	for {
@@ -231,11 +229,8 @@ func rawTPM2(s *Session) error {
 
 // tools runs Debian's tpm2-tools on the device. They open it themselves, and it can be opened once.
 func tools(s *Session) error {
-	if s.dev != nil {
-		if err := s.dev.Close(); err != nil {
-			return err
-		}
-		s.dev = nil
+	if err := s.release(); err != nil {
+		return err
 	}
 	for _, c := range []struct {
 		args []string

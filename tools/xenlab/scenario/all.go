@@ -17,7 +17,7 @@ import (
 
 // All returns the scenarios, in the order in which a person would run them.
 func All() []*Scenario {
-	return []*Scenario{toolstack(), smoke(), lifecycle(), firstlight(), manager(), manager12(), storm(), bench()}
+	return []*Scenario{toolstack(), smoke(), lifecycle(), firstlight(), tools(), manager(), manager12(), storm(), bench()}
 }
 
 // bench measures, beside QEMU's emulated TPM with swtpm.
@@ -90,6 +90,15 @@ func firstlight() *Scenario {
 	}
 	s.Phases[3].OpenTPM = true
 	return s
+}
+
+// tools runs all of Debian's tpm2-tools in a stock guest.
+func tools() *Scenario {
+	return &Scenario{
+		Name: "tools", About: "Debian's tpm2-tools, all of them, in a stock guest over /dev/tpm0", Needs: stubs, Guest: true,
+		TPM:    machine.TPM20,
+		Phases: []Phase{{Name: "tools", Timeout: 40 * time.Minute, Job: report.Job{Step: "tools"}}},
+	}
 }
 
 // images finds the images that a scenario needs among those that were built.

@@ -36,7 +36,7 @@ type Workshop struct {
 	Version string // of the kernel
 	Dom0    string // archive: toolstack and modules
 	Guest   string // archive: the guest's modules
-	Tools   string // archive: tpm2-tools
+	Tools   string // archive: tpm2-tools and OpenSSL
 	// GuestKernel is the same kernel, unpacked.
 	GuestKernel string
 
@@ -218,11 +218,11 @@ func skeleton(b *initramfs.Builder) {
 func (w *Workshop) guestArchive(context.Context) error {
 	var ok1, ok2 bool
 	w.Guest, ok1 = w.made("guest.cpio", append([]string{"guest 2"}, guestModules...)...)
-	w.Tools, ok2 = w.made("tools.cpio", "tools 1")
+	w.Tools, ok2 = w.made("tools.cpio", "tools 2")
 	if ok1 && ok2 {
 		return nil
 	}
-	w.Logf("building the guest's archives: kernel modules and tpm2-tools")
+	w.Logf("building the guest's archives: kernel modules, tpm2-tools and OpenSSL")
 	b := initramfs.New(w.tree.Root)
 	b.Modules(w.Version, guestModules, nil)
 	skeleton(b)
@@ -230,8 +230,15 @@ func (w *Workshop) guestArchive(context.Context) error {
 		return err
 	}
 	b = initramfs.New(w.tree.Root)
-	b.Program("usr/bin/tpm2")
+	b.Program("usr/bin/tpm2", "usr/bin/openssl")
 	b.Library("libtss2-tcti-device.so.0") // opened by name
+	links, err := filepath.Glob(filepath.Join(w.tree.Root, "usr/bin/tpm2_*"))
+	if err != nil {
+		return fmt.Errorf("xenlab: %w", err)
+	}
+	for _, l := range links {
+		b.Link("usr/bin/"+filepath.Base(l), "tpm2") // one program with many names
+	}
 	return b.WriteFile(w.Tools)
 }
 
