@@ -28,9 +28,14 @@ func (c *Cache) resolve(ctx context.Context) ([]Package, error) {
 	if err := os.WriteFile(status, nil, 0o644); err != nil {
 		return nil, fmt.Errorf("debs: %w", err)
 	}
+	// apt does not name the packages that lie in its archives folder already.
+	empty := filepath.Join(c.Dir, "empty-archives")
+	if err := os.MkdirAll(filepath.Join(empty, "partial"), 0o755); err != nil {
+		return nil, fmt.Errorf("debs: %w", err)
+	}
 	args := []string{"apt-get", "-y", "--no-install-recommends", "--print-uris",
 		"-o", "Dir::State::status=" + status,
-		"-o", "Dir::Cache::archives=" + filepath.Join(c.Dir, "archives") + "/",
+		"-o", "Dir::Cache::archives=" + empty + "/",
 		// A cache for another system's state must not replace the real one.
 		"-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "Debug::NoLocking=1", "install"}
 	args = append(args, Roots...)
