@@ -1,9 +1,9 @@
 // Package blkfront is the frontend of Xen's block device: it reads, writes and
 // flushes the disk that the toolstack has given this domain.
 //
-// Source: xen/include/public/io/blkif.h. One request of up to eleven pages is
-// in flight at a time, through bounce pages that are granted once. A backend
-// that can neither flush nor order writes is refused: nothing on such a disk
+// Source: xen/include/public/io/blkif.h. A transfer is cut into requests of up to
+// eleven pages, of which some are in flight at a time, through bounce pages that
+// are granted once. There is one transfer at a time. A backend that can neither flush nor order writes is refused: nothing on such a disk
 // would ever be known to be durable.
 //
 // Deliberately missing: persistent and indirect grants, multi-page rings,
@@ -23,6 +23,7 @@ import (
 	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/evtchn"
 	"xenvtpm/board/xen/gnttab"
+	"xenvtpm/board/xen/ring"
 	"xenvtpm/board/xen/xenbus"
 	"xenvtpm/board/xen/xenstore"
 )
@@ -44,7 +45,7 @@ var (
 // SectorSize is the unit of offsets and lengths, whatever the device's own is.
 const SectorSize = abi.BlkifSectorSize
 
-// segments is how many bounce pages there are: one request's worth.
+// segments is how many bounce pages a request in flight has.
 const segments = abi.BLKIF_MAX_SEGMENTS_PER_REQUEST
 
 // maxSectors is more than any disk has, and keeps byte offsets in an int64.
@@ -61,9 +62,10 @@ type Config struct {
 	Logf     func(string, ...any) // may be nil
 
 	ConnectWait time.Duration // how long to wait for a backend; default 30 s
-	RequestWait time.Duration // how long a request may take; default 60 s
+	RequestWait time.Duration // how long the next answer may take; default 60 s
 	CloseWait   time.Duration // how long the backend may take for each step of Close; default 2 s
 	Retries     int           // of a read or write that failed; default 2, negative: none
+	Depth       int           // requests in flight, each with 44 KiB of bounce pages; default 2, at most 32
 }
 
 func (c *Config) fill() error {
@@ -87,6 +89,10 @@ func (c *Config) fill() error {
 	if c.Retries == 0 {
 		c.Retries = 2
 	}
+	if c.Depth <= 0 {
+		c.Depth = 2
+	}
+	c.Depth = min(c.Depth, ring.Blkif.Count)
 	return nil
 }
 

@@ -27,7 +27,7 @@ type link struct {
 	ringRef gnttab.Ref
 	port    evtchn.Port
 	ring    *ring.Front
-	refs    []gnttab.Ref
+	refs    []gnttab.Ref // of pages: lane n has those from n*segments on
 	pages   []*shm.Page
 	up      bool
 }
@@ -42,7 +42,7 @@ func (w driver) Publish(backend abi.DomID) (map[string]string, error) {
 	ref, page, err := w.d.cfg.Grants.Share(backend, true)
 	if err == nil {
 		l.ringRef, l.ring = ref, ring.NewFront(page, ring.Blkif)
-		for len(l.refs) < segments && err == nil {
+		for len(l.refs) < w.d.cfg.Depth*segments && err == nil {
 			if ref, page, err = w.d.cfg.Grants.Share(backend, true); err == nil {
 				l.refs, l.pages = append(l.refs, ref), append(l.pages, page)
 			}

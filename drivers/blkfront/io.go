@@ -2,7 +2,6 @@ package blkfront
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"xenvtpm/board/xen/abi"
@@ -14,15 +13,7 @@ const chunk = segments * abi.PageSize
 // ReadAt reads len(p) bytes at off, both multiples of SectorSize. It reads all
 // or fails.
 func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
-	return d.each(p, off, func(part []byte, s span) error {
-		return d.try(func(l *link) error {
-			if err := d.exchange(l, abi.BLKIF_OP_READ, s.start, s.end-s.start); err != nil {
-				return err
-			}
-			l.copyOut(part, s.at)
-			return nil
-		})
-	})
+	return d.transfer(p, off, false)
 }
 
 // WriteAt writes len(p) bytes at off, both multiples of SectorSize, and returns
@@ -33,18 +24,7 @@ func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
 	if d.shape.readOnly {
 		return 0, ErrReadOnly
 	}
-	return d.each(p, off, func(part []byte, s span) error {
-		return d.try(func(l *link) error {
-			if s.end-s.start != int64(len(part)) {
-				if err := d.exchange(l, abi.BLKIF_OP_READ, s.start, s.end-s.start); err != nil {
-					return err
-				}
-			}
-			l.copyIn(part, s.at)
-			d.dirty = true
-			return d.exchange(l, abi.BLKIF_OP_WRITE, s.start, s.end-s.start)
-		})
-	})
+	return d.transfer(p, off, true)
 }
 
 // Flush returns when everything that WriteAt has written is durable. When the
@@ -66,11 +46,21 @@ func (d *Disk) Flush() error {
 		d.lost = false
 		return fmt.Errorf("%w, after writes that were not flushed", ErrDisconnected)
 	}
-	err := d.exchange(d.link, d.shape.flush, 0, 0)
-	if err == nil {
-		d.dirty = false
+	r := &request{op: d.shape.flush}
+	l := d.link
+	if err := d.submit(l, r); err != nil {
+		return err
 	}
-	return err
+	if err := d.publish(l); err != nil {
+		return err
+	}
+	if _, status, err := d.await(l, []*request{r}); err != nil {
+		return err
+	} else if status != abi.BLKIF_RSP_OKAY {
+		return ioError{r.op, 0, 0, status}
+	}
+	d.dirty = false
+	return nil
 }
 
 func (d *Disk) begin() error {
@@ -86,66 +76,25 @@ func (d *Disk) begin() error {
 
 func (d *Disk) end() { d.busy = false }
 
-// A span is the bytes [start, end) of the disk, whole sectors of the device,
-// that cover a part of a transfer, and where in them the part lies.
-type span struct{ start, end, at int64 }
-
-// each cuts a transfer into requests.
-func (d *Disk) each(p []byte, off int64, f func(part []byte, s span) error) (int, error) {
-	size := d.shape.size
-	if off < 0 || off%SectorSize != 0 || len(p)%SectorSize != 0 || off > size || int64(len(p)) > size-off {
-		return 0, fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, len(p), off, size)
-	}
-	if err := d.begin(); err != nil {
-		return 0, err
-	}
-	defer d.end()
-	unit := d.shape.sector
-	done := 0
-	for done < len(p) {
-		pos := off + int64(done)
-		at := pos % unit
-		n := min(int64(len(p)-done), chunk-at)
-		s := span{start: pos - at, end: (pos + n + unit - 1) / unit * unit, at: at}
-		if err := f(p[done:done+int(n)], s); err != nil {
-			return done, err
-		}
-		done += int(n)
-	}
-	return done, nil
-}
-
-// copyOut copies from the bounce pages, beginning at byte at.
-func (l *link) copyOut(p []byte, at int64) {
+// copyOut copies from a lane's bounce pages, beginning at byte at.
+func (l *link) copyOut(lane int, p []byte, at int64) {
+	pages := l.pages[lane*segments:]
 	for len(p) > 0 {
 		in := int(at % abi.PageSize)
 		n := min(len(p), abi.PageSize-in)
-		l.pages[at/abi.PageSize].CopyOut(p[:n], in)
+		pages[at/abi.PageSize].CopyOut(p[:n], in)
 		p, at = p[n:], at+int64(n)
 	}
 }
 
-// copyIn copies to the bounce pages, beginning at byte at.
-func (l *link) copyIn(p []byte, at int64) {
+// copyIn copies to a lane's bounce pages, beginning at byte at.
+func (l *link) copyIn(lane int, p []byte, at int64) {
+	pages := l.pages[lane*segments:]
 	for len(p) > 0 {
 		in := int(at % abi.PageSize)
 		n := min(len(p), abi.PageSize-in)
-		l.pages[at/abi.PageSize].CopyIn(in, p[:n])
+		pages[at/abi.PageSize].CopyIn(in, p[:n])
 		p, at = p[n:], at+int64(n)
-	}
-}
-
-// try does f, a few times over if the backend reports an error.
-func (d *Disk) try(f func(l *link) error) error {
-	for attempt := 0; ; attempt++ {
-		if err := d.ready(); err != nil {
-			return err
-		}
-		err := f(d.link)
-		if err == nil || attempt >= d.cfg.Retries || !errors.Is(err, ErrIO) {
-			return err
-		}
-		d.cfg.Logf("%v; trying again", err)
 	}
 }
 
@@ -170,41 +119,38 @@ func (e ioError) Error() string {
 
 func (e ioError) Is(target error) bool { return target == ErrIO }
 
-// exchange puts one request in the ring and waits for its response.
-func (d *Disk) exchange(l *link, op uint8, off, n int64) error {
+// submit puts a request in the ring, for publish to show it to the backend.
+func (d *Disk) submit(l *link, r *request) error {
 	if d.link != l {
 		return ErrDisconnected
 	}
 	d.lastID++
-	if !l.ring.Put(d.encode(op, off, n)) {
-		return d.fail("no room in an empty ring")
-	}
-	if l.ring.Publish() {
-		if err := d.cfg.Channels.Notify(l.port); err != nil {
-			return err
-		}
-	}
-	status, err := d.await(l, op)
-	if err != nil {
-		return err
-	}
-	if status != abi.BLKIF_RSP_OKAY {
-		return ioError{op, off, n, status}
+	r.id = d.lastID
+	if !l.ring.Put(d.encode(l, r)) {
+		return d.fail("no room in a ring that cannot be full")
 	}
 	return nil
 }
 
-// encode makes the ring's form of a request for n bytes in the bounce pages.
-func (d *Disk) encode(op uint8, off, n int64) []byte {
+// publish shows the backend what was submitted.
+func (d *Disk) publish(l *link) error {
+	if l.ring.Publish() {
+		return d.cfg.Channels.Notify(l.port)
+	}
+	return nil
+}
+
+// encode makes the ring's form of a request for the bytes in its lane.
+func (d *Disk) encode(l *link, r *request) []byte {
 	le := binary.LittleEndian
 	req := make([]byte, abi.BlkifSlotSize)
-	req[abi.BlkifReqOperation] = op
-	le.PutUint64(req[abi.BlkifReqID:], d.lastID)
-	le.PutUint64(req[abi.BlkifReqSectorNumber:], uint64(off/SectorSize))
+	req[abi.BlkifReqOperation] = r.op
+	le.PutUint64(req[abi.BlkifReqID:], r.id)
+	le.PutUint64(req[abi.BlkifReqSectorNumber:], uint64(r.start/SectorSize))
 	count := 0
-	for ; n > 0; n -= abi.PageSize {
+	for n := r.end - r.start; n > 0; n -= abi.PageSize {
 		seg := req[abi.BlkifReqSegments+count*abi.BlkifSegSize:]
-		le.PutUint32(seg[abi.BlkifSegGref:], uint32(d.link.refs[count]))
+		le.PutUint32(seg[abi.BlkifSegGref:], uint32(l.refs[r.lane*segments+count]))
 		seg[abi.BlkifSegLast] = uint8(min(n, abi.PageSize)/SectorSize - 1)
 		count++
 	}
@@ -212,15 +158,16 @@ func (d *Disk) encode(op uint8, off, n int64) []byte {
 	return req
 }
 
-// await waits for the response to the one request that is in flight.
-func (d *Disk) await(l *link, op uint8) (int16, error) {
+// await waits for the response to any of the requests, which are all that are
+// in flight.
+func (d *Disk) await(l *link, running []*request) (*request, int16, error) {
 	var rsp [abi.BlkifRspSize]byte
 	deadline := d.cfg.Channels.Now() + int64(d.cfg.RequestWait)
 	for {
 		d.dev.Look()
 		ok, err := l.ring.Take(rsp[:])
 		if err != nil {
-			return 0, d.fail(err.Error())
+			return nil, 0, d.fail(err.Error())
 		}
 		if ok {
 			break
@@ -230,18 +177,20 @@ func (d *Disk) await(l *link, op uint8) (int16, error) {
 		}
 		if d.cfg.Channels.Now() >= deadline {
 			// The backend still has our pages, and may yet do what it was asked.
-			return 0, d.fail(fmt.Sprintf("no answer to operation %d within %v", op, d.cfg.RequestWait))
+			return nil, 0, d.fail(fmt.Sprintf("no answer to operation %d within %v", running[0].op, d.cfg.RequestWait))
 		}
 		d.dev.Wait(deadline)
 		if d.link != l {
-			return 0, ErrDisconnected
+			return nil, 0, ErrDisconnected
 		}
 	}
-	id := binary.LittleEndian.Uint64(rsp[abi.BlkifRspID:])
-	if id != d.lastID || rsp[abi.BlkifRspOperation] != op {
-		return 0, d.fail(fmt.Sprintf("an answer to request %d, operation %d, while %d, %d was running", id, rsp[abi.BlkifRspOperation], d.lastID, op))
+	id, op := binary.LittleEndian.Uint64(rsp[abi.BlkifRspID:]), rsp[abi.BlkifRspOperation]
+	for _, r := range running {
+		if r.id == id && r.op == op {
+			return r, int16(binary.LittleEndian.Uint16(rsp[abi.BlkifRspStatus:])), nil
+		}
 	}
-	return int16(binary.LittleEndian.Uint16(rsp[abi.BlkifRspStatus:])), nil
+	return nil, 0, d.fail(fmt.Sprintf("an answer to request %d, operation %d, which was not asked", id, op))
 }
 
 // fail puts the disk out of use: what the ring holds is not known any more.
