@@ -3,6 +3,7 @@ module xenvtpm
 go 1.26.4
 
 require (
+	filippo.io/mldsa v1.0.0
 	filippo.io/nistec v0.0.4
 	github.com/google/go-tpm v0.9.8
 	github.com/u-root/u-root v0.16.0

@@ -37,12 +37,18 @@ const (
 	AlgSHA3_256  Alg = 0x0027
 	AlgSHA3_384  Alg = 0x0028
 	AlgSHA3_512  Alg = 0x0029
-	AlgCMAC      Alg = 0x003F
-	AlgCTR       Alg = 0x0040
-	AlgOFB       Alg = 0x0041
-	AlgCBC       Alg = 0x0042
-	AlgCFB       Alg = 0x0043
-	AlgECB       Alg = 0x0044
+	// AlgSHAKE256_512 is the first 64 octets of SHAKE256. It names the hash of a
+	// running ML-DSA message and is no hash algorithm of a TPM object.
+	AlgSHAKE256_512 Alg = 0x002E
+	AlgCMAC         Alg = 0x003F
+	AlgCTR          Alg = 0x0040
+	AlgOFB          Alg = 0x0041
+	AlgCBC          Alg = 0x0042
+	AlgCFB          Alg = 0x0043
+	AlgECB          Alg = 0x0044
+	AlgMLKEM        Alg = 0x00A0
+	AlgMLDSA        Alg = 0x00A1
+	AlgHashMLDSA    Alg = 0x00A2
 )
 
 // One error per failure class; a caller maps them to response codes.

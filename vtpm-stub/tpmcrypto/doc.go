@@ -13,6 +13,8 @@
 //	108     NIST SP 800-108
 //	56A     NIST SP 800-56A
 //	186-5   NIST FIPS 186-5
+//	203     NIST FIPS 203 (ML-KEM)
+//	204     NIST FIPS 204 (ML-DSA)
 //	8017    IETF RFC 8017 (PKCS #1)
 //	RCB     Renes, Costello, Batina: Complete addition formulas (2016)
 //
@@ -22,6 +24,11 @@
 // SM2-P256 and BN-P256. Secret-dependent arithmetic that is ours runs on the
 // constant-time Modulus type. RSA key generation uses math/big and is not
 // constant time, as its running time depends on discarded candidates.
+//
+// ML-KEM is the standard library's crypto/mlkem. ML-DSA keys and signatures are
+// made by filippo.io/mldsa, which is the standard library's crypto/mldsa of
+// Go 1.27; it does not verify a signature over a given mu, so that verification,
+// which has no secrets, is here.
 //
 // Missing on purpose: SM3, SM4, TDES (not in std or withdrawn), BN-P638.
 //

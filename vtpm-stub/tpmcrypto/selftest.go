@@ -16,7 +16,8 @@ func (e *SelfTestError) Error() string { return "tpmcrypto: self test failed" }
 func SelfTests() []Alg {
 	return append(Hashes(), AlgHMAC, AlgKDF1_108, AlgKDF1_56A, AlgMGF1, AlgAES, AlgCFB,
 		AlgCTR, AlgOFB, AlgCBC, AlgECB, AlgCMAC, AlgXOR, AlgCamellia, AlgRSA, AlgRSASSA, AlgRSAPSS,
-		AlgRSAES, AlgOAEP, AlgECC, AlgECDSA, AlgECDH, AlgECSchnorr, AlgECDAA, AlgECMQV, AlgSM2)
+		AlgRSAES, AlgOAEP, AlgECC, AlgECDSA, AlgECDH, AlgECSchnorr, AlgECDAA, AlgECMQV, AlgSM2,
+		AlgMLKEM, AlgMLDSA, AlgHashMLDSA)
 }
 
 // SelfTest runs the known-answer test of one algorithm. It returns nil when
@@ -125,6 +126,9 @@ var selfTests = map[Alg]func() error{
 	AlgECDAA:     testECDAA,
 	AlgECMQV:     testMQV,
 	AlgSM2:       testSM2,
+	AlgMLKEM:     testMLKEM,
+	AlgMLDSA:     testMLDSA,
+	AlgHashMLDSA: testHashMLDSA,
 }
 
 func answer(got []byte, want string) error {

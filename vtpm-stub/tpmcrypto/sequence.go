@@ -7,7 +7,8 @@ import (
 )
 
 // Sequence is a running hash or HMAC whose state can be saved: what a sequence
-// object of TPM2_HashSequenceStart or TPM2_HMAC_Start holds.
+// object of TPM2_HashSequenceStart or TPM2_HMAC_Start holds; or the running
+// message representative of ML-DSA, see MLDSAPublicKey.StartMu.
 type Sequence struct {
 	alg   Alg
 	inner hash.Hash
@@ -83,9 +84,12 @@ func UnmarshalSequence(b []byte) (*Sequence, error) {
 	if len(b) < 3 {
 		return nil, ErrSize
 	}
-	s, err := NewHashSequence(Alg(binary.BigEndian.Uint16(b)))
-	if err != nil {
-		return nil, err
+	s := newSHAKESequence()
+	if a := Alg(binary.BigEndian.Uint16(b)); a != s.alg {
+		var err error
+		if s, err = NewHashSequence(a); err != nil {
+			return nil, err
+		}
 	}
 	n := int(b[2])
 	b = b[3:]
