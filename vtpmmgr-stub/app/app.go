@@ -145,7 +145,7 @@ func (a *App) openTPM() (hardware, error) {
 
 func (a *App) openDisk() (*blkfront.Disk, error) {
 	return blkfront.Open(blkfront.Config{Store: a.c.Store, Channels: a.c.Channels, Grants: a.c.Grants,
-		ID: a.c.Options.Disk, Idle: a.idle, Logf: a.c.Logf})
+		ID: a.c.Options.Disk, Idle: a.idle, Logf: a.c.Logf, Depth: 8}) // the first start reads all of a blank disk
 }
 
 // Stop makes Run return after the batch that is being served.

@@ -52,7 +52,7 @@ func (m *Manager) start() error {
 	return m.openStore(probed, anchor)
 }
 
-// make makes a new store. p is nil for a blank disk.
+// make makes a new store on a disk that is blank, or was marked for one before.
 func (m *Manager) make(p *store.Probed, anchor hwtpm.Anchor) error {
 	forget := anchor.State == hwtpm.AnchorActive && anchor.Manager == m.c.Forget && m.c.Forget != proto.UUID{}
 	switch {
@@ -60,18 +60,18 @@ func (m *Manager) make(p *store.Probed, anchor hwtpm.Anchor) error {
 		m.logf("forget=%v: the hardware TPM's memory of that store is given up", m.c.Forget)
 	case anchor.State == hwtpm.AnchorActive:
 		return fmt.Errorf("%w%v", ErrBlanked, proto.UUID(anchor.Manager))
-	case p != nil && anchor.State == hwtpm.AnchorMaking && anchor.Manager != p.ID:
+	case p.Birth && anchor.State == hwtpm.AnchorMaking && anchor.Manager != p.ID:
 		return fmt.Errorf("%w: unfinished disk of manager %v, hardware TPM of manager %v", ErrOtherManager, proto.UUID(p.ID), proto.UUID(anchor.Manager))
 	}
 	id, err := newUUID(m.c.Rand)
 	if err != nil {
 		return err
 	}
-	if p != nil {
+	if p.Birth {
 		id = p.ID
 	}
 	m.logf("making a new store, manager %v", id)
-	if err := m.format(id); err != nil {
+	if err := m.format(p, id); err != nil {
 		return fmt.Errorf("making a new store: %w", err)
 	}
 	m.logf("store is ready; it opens on this machine in its present state only (PCRs %s), as no approval key is provisioned", pcrNames(m.c.PCRs))
@@ -81,12 +81,12 @@ func (m *Manager) make(p *store.Probed, anchor hwtpm.Anchor) error {
 // format is ordered so that a power cut anywhere leaves something that start
 // takes up again: the anchor says "making" before anything else exists and
 // "active" after all of it does.
-func (m *Manager) format(id proto.UUID) error {
+func (m *Manager) format(p *store.Probed, id proto.UUID) error {
 	hw := m.c.HW
 	if err := hw.SetAnchor(hwtpm.Anchor{State: hwtpm.AnchorMaking, Manager: id}); err != nil {
 		return err
 	}
-	if err := store.Begin(m.c.Disk, id); err != nil {
+	if err := store.Begin(m.c.Disk, p, id); err != nil {
 		return err
 	}
 	var err error

@@ -118,7 +118,7 @@ func TestCrashFormat(t *testing.T) {
 				t.Fatalf("open: %v, probe: %v %+v", err, perr, p)
 			}
 		}
-		if err := Begin(d, testID); err != nil {
+		if err := Begin(d, nil, testID); err != nil {
 			t.Fatal(err)
 		}
 		begun = true

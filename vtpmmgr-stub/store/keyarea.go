@@ -90,13 +90,14 @@ func decodeKeyArea(b []byte) (KeyArea, keyCopy) {
 // Probed is what Probe found on a disk that holds a store.
 type Probed struct {
 	ID    ID
+	Blank bool      // all zeros, with ErrBlank
 	Birth bool      // a store was being made here and was never finished
 	Areas []KeyArea // readable copies, newest first; empty if Birth
 	Notes []string  // damage that the other copy makes good, for the log
 }
 
-// Probe looks at the parts of a disk that are readable without a key. It writes
-// nothing. Errors: ErrTooSmall, ErrBlank, ErrForeign, ErrNewer, ErrKeyArea,
+// Probe looks at the parts of a disk that are readable without a key, and reads
+// all of it if they are blank. It writes nothing. Errors: ErrTooSmall, ErrBlank, ErrForeign, ErrNewer, ErrKeyArea,
 // ErrOtherStore, ErrIO.
 func Probe(d Disk) (*Probed, error) {
 	if d.Size() < MinSize {
@@ -136,19 +137,15 @@ func Probe(d Disk) (*Probed, error) {
 	case found[keyTorn] > 0:
 		return nil, ErrKeyArea
 	default:
-		return nil, blankOrForeign(d)
+		blank, err := Blank(d)
+		switch {
+		case err != nil:
+			return nil, err
+		case blank:
+			return &Probed{Blank: true}, ErrBlank
+		default:
+			return nil, ErrForeign
+		}
 	}
 	return p, nil
-}
-
-func blankOrForeign(d Disk) error {
-	blank, err := Blank(d)
-	switch {
-	case err != nil:
-		return err
-	case blank:
-		return ErrBlank
-	default:
-		return ErrForeign
-	}
 }

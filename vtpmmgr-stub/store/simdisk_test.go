@@ -130,7 +130,7 @@ func testConfig() Config { return Config{Key: testKey, Rand: rand.Reader} }
 
 func mustFormat(t testing.TB, d Disk) *Store {
 	t.Helper()
-	if err := Begin(d, testID); err != nil {
+	if err := Begin(d, nil, testID); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Format(d, testID, []byte("sealed"), 1, testConfig())

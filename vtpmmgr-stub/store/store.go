@@ -42,16 +42,20 @@ type Store struct {
 }
 
 // Begin marks a blank disk (or one marked before with the same id) as a store
-// in the making, durably.
-func Begin(d Disk, id ID) error {
-	p, err := Probe(d)
+// in the making, durably. p is what Probe has just returned for the disk; nil has
+// it probed again, which takes long where it is blank.
+func Begin(d Disk, p *Probed, id ID) error {
+	if p == nil {
+		var err error
+		if p, err = Probe(d); err != nil && !isBlank(err) {
+			return err
+		}
+	}
 	switch {
-	case err == nil && p.Birth && p.ID == id:
+	case p.Birth && p.ID == id:
 		return nil
-	case err == nil:
+	case !p.Blank:
 		return fmt.Errorf("%w: it holds a store", ErrForeign)
-	case !isBlank(err):
-		return err
 	}
 	if err := writeSectors(d, sectorKeyA, KeyArea{ID: id}.encode()); err != nil {
 		return err

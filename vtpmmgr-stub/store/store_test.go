@@ -184,13 +184,16 @@ func TestRefusals(t *testing.T) {
 	if _, err := Probe(d); !errors.Is(err, ErrForeign) {
 		t.Errorf("one foreign byte at the end: %v", err)
 	}
-	if err := Begin(d, testID); !errors.Is(err, ErrForeign) {
+	if err := Begin(d, nil, testID); !errors.Is(err, ErrForeign) {
 		t.Errorf("Begin on a foreign disk: %v", err)
 	}
 	d.live[MinSize-1] = 0
 	s := mustFormat(t, d)
-	if err := Begin(d, testID); !errors.Is(err, ErrForeign) {
+	if err := Begin(d, nil, testID); !errors.Is(err, ErrForeign) {
 		t.Errorf("Begin on a store: %v", err)
+	}
+	if p, err := Probe(d); err != nil || !errors.Is(Begin(d, p, testID), ErrForeign) {
+		t.Errorf("Begin on a store that was probed: %v", err)
 	}
 	if _, err := Format(d, testID, nil, 1, testConfig()); !errors.Is(err, ErrForeign) {
 		t.Errorf("Format on a store: %v", err)
