@@ -346,7 +346,10 @@ func TestLateEvent(t *testing.T) {
 func TestEventDuringIdle(t *testing.T) {
 	h, ts := host(t)
 	be, fe := h.NewDomain(1), h.NewDomain(2)
-	serve(t, be, echo(t))
+	serve(t, be, func(req *tpmback.Request) {
+		h.Sleep(5 * time.Millisecond) // not before the frontend waits
+		echo(t)(req)
+	})
 	dev, err := ts.AddVTPM(2, 1, 0, drivertest.UUID1)
 	must(t, err)
 	var f *tpmfront.Device
@@ -367,8 +370,6 @@ func TestEventDuringIdle(t *testing.T) {
 	}
 	f, err = tpmfront.Open(cfg)
 	must(t, err)
-	h.Sleep(2 * time.Second) // the hold is over, and both sides sleep
-	f.Poll()
 	text, _ := h.Get(dev.FrontPath() + "/event-channel")
 	n, err := strconv.Atoi(text)
 	must(t, err)
