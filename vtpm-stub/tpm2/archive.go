@@ -4,7 +4,8 @@ import "bytes"
 
 // archive moves fields between the state and a saved form. The same function
 // describes both directions, so that they cannot differ: with out set fields
-// are written, with in set they are read into the same places.
+// are written, with in set they are read into the same places. version is that
+// of what is read; when writing it is what was needed so far, see need.
 type archive struct {
 	out     *writer
 	in      *reader
@@ -12,6 +13,13 @@ type archive struct {
 }
 
 func (a *archive) loading() bool { return a.in != nil }
+
+// need says that what is being written takes at least this version.
+func (a *archive) need(version uint16) {
+	if !a.loading() {
+		a.version = max(a.version, version)
+	}
+}
 
 // bad marks what was read as damaged.
 func (a *archive) bad() { a.in.fail(TPM_RC_VALUE) }

@@ -25,7 +25,8 @@ func newAttestation(c *call, typ ST, i, param int, in *TPMT_SCHEME, extra []byte
 }
 
 // answer makes the TPMS_ATTEST, signs it and writes both. body writes the part that
-// depends on the type. A code carries the number of handle or parameter.
+// depends on the type. A code carries the number of handle or parameter, but for TPM_RC_SIZE: the
+// structure and a signature of ML-DSA are larger than a response.
 func (t *TPM) answer(c *call, a *attestation, body func(w *writer)) RC {
 	h := t.attestHead(a)
 	doc := marshal(maxAttest, func(w *writer) {
@@ -34,11 +35,16 @@ func (t *TPM) answer(c *call, a *attestation, body func(w *writer)) RC {
 	})
 	sig := TPMT_SIGNATURE{Alg: TPM_ALG_NULL, Hash: TPM_ALG_NULL}
 	if a.key != nil {
-		digest := t.hash.Sum(a.scheme.Hash, nil, doc)
+		if !t.fitsSignature(a.key, len(doc)) {
+			return TPM_RC_SIZE
+		}
+		digest, rc := t.message(a.key, a.scheme.Hash, doc)
+		if rc != TPM_RC_SUCCESS {
+			return rc.Handle(a.handle)
+		}
 		if a.scheme.Scheme == TPM_ALG_ECDAA {
 			digest = t.hash.Sum(a.scheme.Hash, nil, a.extra, digest) // P1 equation 63
 		}
-		var rc RC
 		if sig, rc = t.sign(a.key, &a.scheme, digest); rc != TPM_RC_SUCCESS {
 			return signPosition(rc, a.handle, a.param)
 		}

@@ -9,7 +9,8 @@ package tpm2
 //	TPM_RC_NV_RANGE              outside of the index
 //	TPM_RC_NV_UNINITIALIZED      the index was not written
 //	TPM_RC_SCHEME            P2  the scheme is not the key's, or none is named; for a
-//	                             digest TPM_RH_NULL needs one too
+//	                             digest TPM_RH_NULL needs one too, and it needs a hash
+//	TPM_RC_SIZE              P3  with the signature, of ML-DSA, more than a response holds
 //	TPM_RC_VALUE             P3  more than 1024 octets
 //	TPM_RC_RANGE, TPM_RC_VALUE  P2  ECDAA: the count was not given out, or was used
 func cmdNVCertify(t *TPM, c *call) RC {
@@ -40,7 +41,7 @@ func cmdNVCertify(t *TPM, c *call) RC {
 		w.b2(t.nvName(ix))
 		w.u16(uint16(offset))
 		w.b2(ix.data[offset : offset+size])
-	})
+	}).Param(3)
 }
 
 func (t *TPM) certifyNVDigest(c *call, a *attestation, ix *nvIndex) RC {

@@ -30,7 +30,10 @@ func cmdPolicySigned(t *TPM, c *call) RC {
 			return rc
 		}
 		expiration := binary.BigEndian.AppendUint32(nil, uint32(a.expiration))
-		digest := t.hash.Sum(sig.Hash, nil, a.nonceTPM, expiration, a.cpHash, a.ref)
+		digest, rc := t.message(key, sig.Hash, a.nonceTPM, expiration, a.cpHash, a.ref)
+		if rc != TPM_RC_SUCCESS {
+			return rc.Param(5)
+		}
 		if rc := t.verify(key, digest, &sig); rc != TPM_RC_SUCCESS {
 			return rc.Param(5)
 		}

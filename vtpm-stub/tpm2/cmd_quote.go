@@ -1,10 +1,11 @@
 package tpm2
 
 // cmdQuote is TPM2_Quote (TPM20-P3 section 18.4). Without a scheme there is no hash for
-// the PCR, so that TPM_RH_NULL needs a scheme too.
+// the PCR, so that TPM_RH_NULL needs a scheme too, and ML-DSA, which has no hash, cannot
+// quote; HashML-DSA can.
 //
 //	TPM_RC_KEY     H1  the key is not a signing key
-//	TPM_RC_SCHEME  P2  the scheme is not the key's, or none is named
+//	TPM_RC_SCHEME  P2  the scheme is not the key's, none is named, or it has no hash
 //	TPM_RC_RANGE, TPM_RC_VALUE  P2  ECDAA: the count was not given out, or was used
 func cmdQuote(t *TPM, c *call) RC {
 	extra := c.in.param().data()

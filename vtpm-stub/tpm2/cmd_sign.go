@@ -5,7 +5,8 @@ package tpm2
 //	TPM_RC_ATTRIBUTES  H1  x509sign is SET
 //	TPM_RC_KEY         H1  the key is not a signing key
 //	TPM_RC_RANGE       P2  ECDAA: the count is unknown or too old
-//	TPM_RC_SCHEME      P2  the scheme is not the key's, or none is named
+//	TPM_RC_SCHEME      P2  the scheme is not the key's, or none is named; the key is of
+//	                       ML-DSA, for which there are TPM2_SignDigest and sequences
 //	TPM_RC_SIZE        P1  the digest has not the size of the scheme's hash
 //	TPM_RC_TICKET      P3  validation is missing for a restricted key, or not for
 //	                       this digest and hash
@@ -21,6 +22,9 @@ func cmdSign(t *TPM, c *call) RC {
 	scheme, rc := signer(c, 0, 2, &in)
 	if rc != TPM_RC_SUCCESS {
 		return rc
+	}
+	if c.object(0).pub.isMLDSA() {
+		return TPM_RC_SCHEME.Param(2)
 	}
 	if rc := t.checkSign(c.object(0), scheme.Hash, digest, &ticket, 3, 1); rc != TPM_RC_SUCCESS {
 		return rc

@@ -1,8 +1,14 @@
 package tpm2
 
+import "xenvtpm/vtpm-stub/tpmcrypto"
+
 // cmdSignDigest is TPM2_SignDigest (v185, P3 section 20.7).
 //
-//	TPM_RC_ATTRIBUTES  H1  x509sign is SET
+// The digest of an ML-DSA key is the message representative, external mu, which
+// has the context in it.
+//
+//	TPM_RC_ATTRIBUTES  H1  x509sign is SET, or restricted of an ML-DSA key
+//	TPM_RC_EXT_MU      H1  ML-DSA: the key does not allow external mu
 //	TPM_RC_KEY         H1  not a signing key
 //	TPM_RC_RANGE       P1  ECDAA: the count is unknown or too old
 //	TPM_RC_SCHEME      H1  the key has no scheme of its own, or HMAC, which signs messages
@@ -23,11 +29,20 @@ func cmdSignDigest(t *TPM, c *call) RC {
 	if rc != TPM_RC_SUCCESS {
 		return rc
 	}
+	if scheme.Scheme == TPM_ALG_MLDSA {
+		if rc := checkExternalMu(o, context, digest, &ticket); rc != TPM_RC_SUCCESS {
+			return rc
+		}
+		return t.answerMLDSA(c, &scheme, nil, digest)
+	}
 	if rc := applyContext(&scheme, context, false, 1); rc != TPM_RC_SUCCESS {
 		return rc
 	}
 	if rc := t.checkSign(o, scheme.Hash, digest, &ticket, 3, 2); rc != TPM_RC_SUCCESS {
 		return rc
+	}
+	if scheme.Scheme == TPM_ALG_HASH_MLDSA {
+		return t.answerMLDSA(c, &scheme, context, digest)
 	}
 	sig, rc := t.sign(o, &scheme, digest)
 	switch rc {
@@ -37,6 +52,33 @@ func cmdSignDigest(t *TPM, c *call) RC {
 	case TPM_RC_NO_RESULT:
 		return rc
 	default:
+		return rc.Handle(1)
+	}
+	c.out.signature(&sig)
+	return TPM_RC_SUCCESS
+}
+
+// checkExternalMu checks TPM2_SignDigest with an ML-DSA key.
+func checkExternalMu(o *object, context, mu []byte, ticket *TPMT_TK) RC {
+	switch {
+	case o.pub.Attributes&(objX509Sign|objRestricted) != 0:
+		return TPM_RC_ATTRIBUTES.Handle(1)
+	case !o.pub.ExtMu:
+		return TPM_RC_EXT_MU.Handle(1)
+	case len(context) != 0:
+		return TPM_RC_SIZE.Param(1)
+	case len(mu) != tpmcrypto.MLDSAMuSize:
+		return TPM_RC_SIZE.Param(2)
+	case len(ticket.Digest) != 0: // no command gives one for mu
+		return TPM_RC_TICKET.Param(3)
+	}
+	return TPM_RC_SUCCESS
+}
+
+// answerMLDSA signs with the key of handle 1.
+func (t *TPM) answerMLDSA(c *call, s *TPMT_SCHEME, context, digest []byte) RC {
+	sig, rc := signMLDSA(c.object(0), s.Hash, context, digest)
+	if rc != TPM_RC_SUCCESS {
 		return rc.Handle(1)
 	}
 	c.out.signature(&sig)

@@ -50,6 +50,10 @@ func (t *TPM) signSequence(s *sequence, o *object, buffer []byte) (TPMT_SIGNATUR
 	if s.scheme.Scheme == TPM_ALG_HMAC {
 		return TPMT_SIGNATURE{Alg: TPM_ALG_HMAC, Hash: s.scheme.Hash, R: digest}, TPM_RC_SUCCESS
 	}
+	if o.pub.isMLDSA() {
+		sig, rc := signMLDSA(o, s.scheme.Hash, s.context, digest)
+		return sig, rc.Handle(2)
+	}
 	sig, rc := t.sign(o, &s.scheme, digest)
 	switch rc {
 	case TPM_RC_SUCCESS, TPM_RC_NO_RESULT:

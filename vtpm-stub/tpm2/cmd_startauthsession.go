@@ -68,7 +68,7 @@ func cmdStartAuthSession(t *TPM, c *call) RC {
 }
 
 // maxEncryptedSecret is the size of a TPMU_ENCRYPTED_SECRET.
-const maxEncryptedSecret = maxRSABytes
+const maxEncryptedSecret = maxMLKEMCiphertext
 
 // sessionSalt decrypts the salt for tpmKey, which is nil for TPM_RH_NULL.
 func (t *TPM) sessionSalt(key *object, encrypted []byte) ([]byte, RC) {
@@ -99,7 +99,7 @@ func (t *TPM) setSessionKey(s *session, bind *entity, salted bool, salt []byte) 
 	if !bound && !salted {
 		return
 	}
-	var key [maxDigest + maxEncryptedSecret]byte
+	var key [2 * maxDigest]byte // no salt is longer than a digest
 	n := 0
 	if bound {
 		auth := t.authValue(bind)

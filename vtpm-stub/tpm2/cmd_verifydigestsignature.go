@@ -1,13 +1,18 @@
 package tpm2
 
-// cmdVerifyDigestSignature is TPM2_VerifyDigestSignature (v185, P3 section 20.4).
+import "xenvtpm/vtpm-stub/tpmcrypto"
+
+// cmdVerifyDigestSignature is TPM2_VerifyDigestSignature (v185, P3 section 20.4). The digest
+// of an ML-DSA key is the message representative, external mu, which has the
+// context in it.
 //
+//	TPM_RC_EXT_MU     H1  ML-DSA: the key does not allow external mu
 //	TPM_RC_KEY        H1  not a signing key
 //	TPM_RC_KEY        P3  the public key is not valid
 //	TPM_RC_SCHEME     H1  the key has no scheme of its own, or HMAC or ECDAA
 //	TPM_RC_SCHEME     P3  the signature is of another scheme than the key's
 //	TPM_RC_SIGNATURE  P3  the signature is wrong
-//	TPM_RC_SIZE       P1  there is a context, which none of the schemes has
+//	TPM_RC_SIZE       P1  there is a context, which no scheme but HashML-DSA has
 //	TPM_RC_SIZE       P2  the digest has not the size of the scheme's hash
 func cmdVerifyDigestSignature(t *TPM, c *call) RC {
 	context := c.in.param().signContext()
@@ -23,20 +28,41 @@ func cmdVerifyDigestSignature(t *TPM, c *call) RC {
 		return rc
 	case scheme.Scheme == TPM_ALG_ECDAA:
 		return TPM_RC_SCHEME.Handle(1)
-	case len(context) != 0:
+	case scheme.Scheme == TPM_ALG_MLDSA && !o.pub.ExtMu:
+		return TPM_RC_EXT_MU.Handle(1)
+	case len(context) != 0 && scheme.Scheme != TPM_ALG_HASH_MLDSA:
 		return TPM_RC_SIZE.Param(1)
 	case sig.Alg != scheme.Scheme || sig.Hash != scheme.Hash:
 		return TPM_RC_SCHEME.Param(3)
-	case len(digest) != scheme.Hash.DigestSize():
+	case len(digest) != digestSize(&scheme):
 		return TPM_RC_SIZE.Param(2)
 	}
-	if rc := t.verify(o, digest, &sig); rc != TPM_RC_SUCCESS {
+	if o.pub.isMLDSA() {
+		rc = verifyMLDSA(o, context, digest, &sig)
+	} else {
+		rc = t.verify(o, digest, &sig)
+	}
+	if rc != TPM_RC_SUCCESS {
 		return rc.Param(3)
 	}
-	meta := u16Bytes(uint16(scheme.Hash))
-	ticket := t.verifiedTicket(TPM_ST_DIGEST_VERIFIED, o, digest, o.name, meta)
-	c.out.verifiedDigest(&ticket, scheme.Hash)
+	alg := scheme.Hash
+	if scheme.Scheme == TPM_ALG_MLDSA {
+		alg = TPM_ALG_SHAKE256_512 // what mu is made with
+	}
+	ticket := TPMT_TK{Tag: TPM_ST_DIGEST_VERIFIED, Hierarchy: TPM_RH_NULL}
+	if len(context) == 0 {
+		ticket = t.verifiedTicket(TPM_ST_DIGEST_VERIFIED, o, digest, o.name, u16Bytes(uint16(alg)))
+	}
+	c.out.verifiedDigest(&ticket, alg)
 	return TPM_RC_SUCCESS
+}
+
+// digestSize is the size of what a scheme signs.
+func digestSize(s *TPMT_SCHEME) int {
+	if s.Scheme == TPM_ALG_MLDSA {
+		return tpmcrypto.MLDSAMuSize
+	}
+	return s.Hash.DigestSize()
 }
 
 // verifiedDigest writes a TPMT_TK_VERIFIED with TPM_ST_DIGEST_VERIFIED, which has the hash

@@ -23,7 +23,7 @@ func cmdVerifySequenceComplete(t *TPM, c *call) RC {
 	if sig.Alg != s.scheme.Scheme || sig.Hash != s.scheme.Hash {
 		return TPM_RC_SCHEME.Param(1)
 	}
-	if rc := t.verifyResult(o, s.result(), &sig); rc != TPM_RC_SUCCESS {
+	if rc := t.verifyResult(o, s, &sig); rc != TPM_RC_SUCCESS {
 		return rc.Param(1)
 	}
 	ticket, rc := verifiedMessage(s, o)
@@ -35,10 +35,13 @@ func cmdVerifySequenceComplete(t *TPM, c *call) RC {
 	return TPM_RC_SUCCESS
 }
 
-// verifiedMessage is the ticket for the message of a sequence (v185, P2 equation 5).
+// verifiedMessage is the ticket for the message of a sequence (v185, P2 equation 5). It does not
+// tell the context of ML-DSA, and who checks it expects none (v185, P3 section 23.16.1): a
+// signature made for another context gets the NULL Ticket.
 func verifiedMessage(s *sequence, o *object) (TPMT_TK, RC) {
 	k := TPMT_TK{Tag: TPM_ST_MESSAGE_VERIFIED, Hierarchy: o.hierarchy}
-	if o.hierarchy == TPM_RH_NULL {
+	if o.hierarchy == TPM_RH_NULL || o.pub.isMLDSA() && len(s.context) != 0 {
+		k.Hierarchy = TPM_RH_NULL
 		return k, TPM_RC_SUCCESS
 	}
 	var rc RC

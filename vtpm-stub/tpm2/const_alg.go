@@ -45,6 +45,7 @@ const (
 	TPM_ALG_SHA3_256       AlgID = 0x0027 // Hash algorithm producing a 256-bit digest
 	TPM_ALG_SHA3_384       AlgID = 0x0028 // Hash algorithm producing a 384-bit digest
 	TPM_ALG_SHA3_512       AlgID = 0x0029 // Hash algorithm producing a 512-bit digest
+	TPM_ALG_SHAKE256_512   AlgID = 0x002E // SHAKE256 with an output of 512 bits; only in tickets here
 	TPM_ALG_CMAC           AlgID = 0x003F
 	TPM_ALG_CTR            AlgID = 0x0040 // Counter mode: if implemented, all symmetric block ciphers (S type) implemented shall be
 	TPM_ALG_OFB            AlgID = 0x0041 // Output Feedback mode: if implemented, all symmetric block ciphers (S type) implemented
@@ -53,9 +54,9 @@ const (
 	TPM_ALG_ECB            AlgID = 0x0044 // Electronic Codebook mode: if implemented, all symmetric block ciphers (S type)
 	TPM_ALG_EDDSA          AlgID = 0x0060
 	TPM_ALG_HASH_EDDSA     AlgID = 0x0061
-	TPM_ALG_MLKEM          AlgID = 0x00A0
-	TPM_ALG_MLDSA          AlgID = 0x00A1
-	TPM_ALG_HASH_MLDSA     AlgID = 0x00A2
+	TPM_ALG_MLKEM          AlgID = 0x00A0 // ML-KEM
+	TPM_ALG_MLDSA          AlgID = 0x00A1 // ML-DSA
+	TPM_ALG_HASH_MLDSA     AlgID = 0x00A2 // HashML-DSA
 )
 
 // TPM_ECC_CURVE values.

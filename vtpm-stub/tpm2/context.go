@@ -38,8 +38,11 @@ func (t *TPM) sealContext(c *TPMS_CONTEXT, save func(*archive)) {
 	c.Blob = marshal(maxContextSize, func(w *writer) {
 		w.b2(make([]byte, head-2))
 		w.u64(c.Sequence)
-		w.u16(stateVersion)
-		save(&archive{out: w, version: stateVersion})
+		version := len(w.b)
+		w.u16(0)
+		a := archive{out: w, version: 1}
+		save(&a)
+		binary.BigEndian.PutUint16(w.b[version:], a.version)
 	})
 	t.cryptContext(c, tpmcrypto.Encrypt, c.Blob[head:])
 	copy(c.Blob[2:], t.contextHMAC(c, c.Blob[head:]))

@@ -8,8 +8,8 @@ import (
 	"xenvtpm/vtpm-stub/tpmcrypto"
 )
 
-// maxKEMCiphertext bounds a TPM2B_KEM_CIPHERTEXT: sizeof(TPMS_ECC_POINT).
-const maxKEMCiphertext = 2 * (2 + maxECCBytes)
+// maxKEMCiphertext bounds a TPM2B_KEM_CIPHERTEXT.
+const maxKEMCiphertext = maxMLKEMCiphertext
 
 // kemID returns the identifier of DHKEM with curve and KDF of a key (RFC 9180 section 7.1), 0
 // when there is none.
@@ -60,4 +60,35 @@ func sharedSecret(pub *TPMT_PUBLIC, z tpmcrypto.Point, enc, static []byte) ([]by
 	n := pub.KDF.Hash.DigestSize()
 	info := append(binary.BigEndian.AppendUint16(nil, uint16(n)), labeled("shared_secret", enc, static)...)
 	return hkdf.Expand(h, prk, string(info), n)
+}
+
+// encapsulateML is TPM2_Encapsulate for an ML-KEM key.
+func encapsulateML(c *call, o *object) RC {
+	k, rc := o.mlkemPublic()
+	if rc != TPM_RC_SUCCESS {
+		return rc.Handle(1)
+	}
+	secret, ciphertext := k.Encapsulate()
+	c.out.b2(secret)
+	c.out.b2(ciphertext)
+	clear(secret)
+	return TPM_RC_SUCCESS
+}
+
+// decapsulateML is TPM2_Decapsulate for an ML-KEM key.
+func decapsulateML(c *call, o *object, ciphertext []byte) RC {
+	if rc := unrestrictedDecrypt(o, TPM_ALG_MLKEM); rc != TPM_RC_SUCCESS {
+		return rc
+	}
+	k, rc := o.mlkemKey()
+	if rc != TPM_RC_SUCCESS {
+		return rc.Handle(1)
+	}
+	secret, err := k.Decapsulate(ciphertext)
+	if err != nil {
+		return TPM_RC_SIZE.Param(1)
+	}
+	c.out.b2(secret)
+	clear(secret)
+	return TPM_RC_SUCCESS
 }

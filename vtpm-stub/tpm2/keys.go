@@ -75,7 +75,8 @@ func checkUse(p *TPMT_PUBLIC) RC {
 		return TPM_RC_ATTRIBUTES
 	case a.has(objX509Sign) && (!p.asymmetric() || !a.has(objSign) || a.has(objDecrypt)):
 		return TPM_RC_ATTRIBUTES
-	case p.Type == TPM_ALG_SYMCIPHER && a.has(objRestricted|objSign):
+	case p.Type == TPM_ALG_SYMCIPHER && a.has(objRestricted|objSign),
+		p.isMLDSA() && a.has(objDecrypt), p.Type == TPM_ALG_MLKEM && a.has(objSign):
 		return TPM_RC_ATTRIBUTES
 	}
 	return TPM_RC_SUCCESS
@@ -137,6 +138,7 @@ func checkAsymmetric(p *TPMT_PUBLIC) RC {
 	sign := a.has(objSign) && !a.has(objDecrypt)
 	decrypt := a.has(objDecrypt) && !a.has(objSign)
 	switch {
+	case p.isML(): // the type is the scheme
 	case class == schemeNull:
 		if sign && a.has(objRestricted) {
 			return TPM_RC_SCHEME
@@ -145,7 +147,7 @@ func checkAsymmetric(p *TPMT_PUBLIC) RC {
 		class&(schemeRSAEnc|schemeECCKEX) != 0 && (!decrypt || a.has(objRestricted)):
 		return TPM_RC_SCHEME
 	}
-	if p.isParent() {
+	if p.isStorage() {
 		if p.Sym.Algorithm == TPM_ALG_NULL || p.Sym.Mode != TPM_ALG_CFB {
 			return TPM_RC_SYMMETRIC
 		}
@@ -156,6 +158,9 @@ func checkAsymmetric(p *TPMT_PUBLIC) RC {
 		if p.KDF.Scheme != TPM_ALG_NULL && !p.isKEM() {
 			return TPM_RC_KDF
 		}
+		return TPM_RC_SUCCESS
+	}
+	if p.isML() {
 		return TPM_RC_SUCCESS
 	}
 	if _, err := tpmcrypto.RSAExponent(p.Exponent); err != nil {
@@ -201,6 +206,8 @@ func (t *TPM) generateSensitive(p *TPMT_PUBLIC, in *TPMS_SENSITIVE_CREATE, src i
 		err = t.generateRSA(o, p, src)
 	case TPM_ALG_ECC:
 		err = generateECC(o, p, src)
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		err = generateML(o, p, src)
 	default:
 		s.Sensitive = append([]byte(nil), in.Data...)
 		if len(in.Data) == 0 {
@@ -365,6 +372,17 @@ func (t *TPM) recoverSecret(o *object, label string, encrypted []byte) ([]byte, 
 		}
 		return s, TPM_RC_SUCCESS
 	}
+	if o.pub.Type == TPM_ALG_MLKEM {
+		k, rc := o.mlkemKey()
+		if rc != TPM_RC_SUCCESS {
+			return nil, rc
+		}
+		s, err := tpmcrypto.RecoverMLKEM(k, o.pub.NameAlg, label, encrypted)
+		if err != nil {
+			return nil, TPM_RC_VALUE
+		}
+		return s, TPM_RC_SUCCESS
+	}
 	k, rc := o.eccKey()
 	if rc != TPM_RC_SUCCESS {
 		return nil, rc
@@ -390,6 +408,17 @@ func (t *TPM) shareSecret(o *object, label string) (seed, encrypted []byte, rc R
 			return nil, nil, rc
 		}
 		seed, encrypted, err := tpmcrypto.ShareRSA(k, o.secretHash(), label, rng{t})
+		if err != nil {
+			return nil, nil, TPM_RC_KEY
+		}
+		return seed, encrypted, TPM_RC_SUCCESS
+	}
+	if o.pub.Type == TPM_ALG_MLKEM {
+		k, rc := o.mlkemPublic()
+		if rc != TPM_RC_SUCCESS {
+			return nil, nil, rc
+		}
+		seed, encrypted, err := tpmcrypto.ShareMLKEM(k, o.pub.NameAlg, label)
 		if err != nil {
 			return nil, nil, TPM_RC_KEY
 		}

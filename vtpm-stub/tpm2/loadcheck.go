@@ -50,6 +50,8 @@ func (t *TPM) checkPublicKey(o *object) RC {
 		if _, rc := o.eccPublic(); rc != TPM_RC_SUCCESS {
 			return TPM_RC_ECC_POINT
 		}
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		return checkMLPublic(o)
 	default:
 		if n := p.NameAlg.DigestSize(); p.NameAlg != TPM_ALG_NULL && len(p.Unique) != n {
 			return TPM_RC_KEY
@@ -73,6 +75,8 @@ func (t *TPM) checkSensitive(o *object) RC {
 		return checkRSAPair(o, named)
 	case TPM_ALG_ECC:
 		return checkECCPair(o, named)
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		return checkMLPair(o, named)
 	}
 	return t.checkSymmetricPair(o, named)
 }

@@ -19,7 +19,8 @@ type algEntry struct {
 }
 
 // algTable lists the implemented algorithms by identifier. Attributes are the
-// Type column of TPM20-P2 table 9.
+// Type column of TPM20-P2 table 9; version 185 has no such column, so that those of
+// ML-KEM and ML-DSA follow what the others of their kind have.
 var algTable = []algEntry{
 	{TPM_ALG_RSA, algAsymmetric | algObject},
 	{TPM_ALG_SHA1, algHash},
@@ -57,6 +58,9 @@ var algTable = []algEntry{
 	{TPM_ALG_CBC, algSymmetric | algEncrypting},
 	{TPM_ALG_CFB, algSymmetric | algEncrypting},
 	{TPM_ALG_ECB, algSymmetric | algEncrypting},
+	{TPM_ALG_MLKEM, algAsymmetric | algObject},
+	{TPM_ALG_MLDSA, algAsymmetric | algObject | algSigning},
+	{TPM_ALG_HASH_MLDSA, algAsymmetric | algObject | algSigning},
 }
 
 func algImplemented(a AlgID) bool {
@@ -127,6 +131,7 @@ func (t *TPM) properties() []ptEntry {
 		{TPM_PT_NV_BUFFER_MAX, maxNVBuffer},
 		{TPM_PT_MODES, 0},
 		{TPM_PT_MAX_CAP_BUFFER, maxCapBuffer},
+		{TPM_PT_ML_PARAMETER_SETS, mlParameterSets},
 	}
 	if t.failure != 0 {
 		return fixed

@@ -8,10 +8,15 @@ import (
 // u16 version, u32 length of the whole, u32 zero. What follows is described by
 // the archive functions of this file. Integers are big-endian; lists and octet
 // strings have their number first. A change of what is written needs a new
-// version; old ones must be read for ever (testdata has one of each).
+// version; old ones must be read for ever (testdata has one of each). What is
+// saved has the lowest version that can say it, so that an older program reads
+// it if it can, and else names the reason (ErrNewState):
+//
+//	1  the first
+//	2  keys of ML-KEM and ML-DSA, and sequences for them
 const (
 	stateHeader  = 16
-	stateVersion = 1
+	stateVersion = 2
 
 	kindPermanent = 1
 	kindVolatile  = 2
@@ -52,14 +57,16 @@ func (t *TPM) encode(kind uint8, size int, f func(*archive)) ([]byte, error) {
 	w.raw([]byte("XVT2"))
 	w.u8(kind)
 	w.u8(0)
-	w.u16(stateVersion)
+	w.u16(0)
 	w.u32(0)
 	w.u32(0)
-	f(&archive{out: &w, version: stateVersion})
+	a := archive{out: &w, version: 1}
+	f(&a)
 	if w.full {
 		return nil, fmt.Errorf("tpm2: state of kind %d is larger than %d octets", kind, size)
 	}
-	h := writer{b: w.b[8:8:12]}
+	h := writer{b: w.b[6:6:12]}
+	h.u16(a.version)
 	h.u32(uint32(len(w.b)))
 	return w.b, nil
 }

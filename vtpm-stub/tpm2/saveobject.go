@@ -40,6 +40,9 @@ func archiveKey(a *archive, o *object) {
 			o.sens = s.clone()
 		}
 	} else {
+		if o.pub.isML() {
+			a.need(2)
+		}
 		a.out.public(&o.pub)
 		if o.private {
 			a.out.sensitive(&o.sens)
@@ -50,6 +53,9 @@ func archiveKey(a *archive, o *object) {
 }
 
 func archiveSequence(a *archive, s *sequence) {
+	if schemeClass(s.scheme.Scheme)&schemeAnyMLDSA != 0 {
+		a.need(2)
+	}
 	a.u8((*uint8)(&s.kind))
 	a.bytes(&s.auth, maxDigest)
 	n := a.count(len(s.hashes), numHashes)

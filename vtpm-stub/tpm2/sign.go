@@ -21,6 +21,10 @@ func signClass(a AlgID) int {
 		return schemeECCSign
 	case TPM_ALG_KEYEDHASH:
 		return schemeHMAC
+	case TPM_ALG_MLDSA:
+		return schemeMLDSA
+	case TPM_ALG_HASH_MLDSA:
+		return schemeHashMLDSA
 	}
 	return 0
 }
@@ -77,6 +81,8 @@ func (t *TPM) sign(o *object, s *TPMT_SCHEME, digest []byte) (TPMT_SIGNATURE, RC
 		return t.signRSA(o, sig, digest)
 	case TPM_ALG_ECC:
 		return t.signECC(o, s, sig, digest)
+	case TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		return signMLDSA(o, s.Hash, nil, digest)
 	}
 	if !o.private {
 		return sig, TPM_RC_KEY
@@ -147,6 +153,9 @@ func signRC(err error) RC {
 func (t *TPM) verify(o *object, digest []byte, sig *TPMT_SIGNATURE) RC {
 	if schemeClass(sig.Alg)&signClass(o.pub.Type) == 0 || sig.Alg == TPM_ALG_ECDAA {
 		return TPM_RC_SCHEME
+	}
+	if o.pub.isMLDSA() {
+		return verifyMLDSA(o, nil, digest, sig)
 	}
 	if len(digest) != sig.Hash.DigestSize() {
 		return TPM_RC_SIGNATURE

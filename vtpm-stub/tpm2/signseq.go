@@ -29,10 +29,11 @@ func fixedScheme(o *object, handle int) (TPMT_SCHEME, RC) {
 }
 
 // applyContext takes the count of ECDAA from the context, and checks that the other schemes
-// have none; id says that SM2 may have the identity of the signer. TPM_RC_SIZE
+// but ML-DSA have none; id says that SM2 may have the identity of the signer. TPM_RC_SIZE
 // with the parameter's number otherwise.
 func applyContext(s *TPMT_SCHEME, context []byte, id bool, param int) RC {
 	switch {
+	case schemeClass(s.Scheme)&schemeAnyMLDSA != 0: // up to 255 octets, as read
 	case s.Scheme == TPM_ALG_ECDAA && len(context) == 2:
 		s.Count = binary.BigEndian.Uint16(context)
 	case s.Scheme == TPM_ALG_ECDAA, len(context) != 0 && !(id && s.Scheme == TPM_ALG_SM2):
@@ -50,7 +51,7 @@ func (t *TPM) signKeyName(o *object) []byte {
 	return t.hash.Sum(TPM_ALG_SHA256, nil, marshal(maxPublic, func(w *writer) { w.public(&o.pub) }))
 }
 
-// newSignSequence starts the digest or HMAC that a signature is over.
+// newSignSequence starts the digest, HMAC or message representative that a signature is over.
 //
 //	TPM_RC_KEY    H1  an HMAC key without its sensitive part, or without a Name
 //	TPM_RC_VALUE  P2  restricted SM2 key: what is hashed first begins with
@@ -58,7 +59,12 @@ func (t *TPM) signKeyName(o *object) []byte {
 func (t *TPM) newSignSequence(kind sequenceKind, o *object, s TPMT_SCHEME, context []byte) (*sequence, RC) {
 	var h *tpmcrypto.Sequence
 	var err error
-	if s.Scheme == TPM_ALG_HMAC {
+	if s.Scheme == TPM_ALG_MLDSA {
+		var rc RC
+		if h, rc = startMu(o, context); rc != TPM_RC_SUCCESS {
+			return nil, rc.Handle(1)
+		}
+	} else if s.Scheme == TPM_ALG_HMAC {
 		if !o.private || len(o.name) == 0 {
 			return nil, TPM_RC_KEY.Handle(1)
 		}
@@ -79,8 +85,11 @@ func (t *TPM) newSignSequence(kind sequenceKind, o *object, s TPMT_SCHEME, conte
 		}
 		_, _ = h.Write(za) // never fails
 	}
-	return &sequence{kind: kind, hashes: []*tpmcrypto.Sequence{h}, keyName: append([]byte(nil), t.signKeyName(o)...),
-		scheme: s}, TPM_RC_SUCCESS
+	q := &sequence{kind: kind, hashes: []*tpmcrypto.Sequence{h}, keyName: append([]byte(nil), t.signKeyName(o)...), scheme: s}
+	if o.pub.isMLDSA() {
+		q.context = bytes.Clone(context)
+	}
+	return q, TPM_RC_SUCCESS
 }
 
 // sm2Identity is Z_A of GB/T 32918.2: the digest of the signer's identity, the curve
@@ -126,7 +135,11 @@ func (t *TPM) sameKey(s *sequence, o *object) RC {
 
 // verifyResult is verify for the result of a sequence, which for HMAC is the signature
 // itself.
-func (t *TPM) verifyResult(o *object, result []byte, sig *TPMT_SIGNATURE) RC {
+func (t *TPM) verifyResult(o *object, s *sequence, sig *TPMT_SIGNATURE) RC {
+	result := s.result()
+	if o.pub.isMLDSA() {
+		return verifyMLDSA(o, s.context, result, sig)
+	}
 	if sig.Alg != TPM_ALG_HMAC {
 		return t.verify(o, result, sig)
 	}

@@ -37,14 +37,16 @@ type TPMT_PUBLIC struct {
 	Attributes TPMA_OBJECT
 	AuthPolicy []byte
 
-	Sym      TPMT_SYM_DEF // SYMCIPHER, RSA, ECC
-	Scheme   TPMT_SCHEME  // KEYEDHASH, RSA, ECC
+	Sym      TPMT_SYM_DEF // SYMCIPHER, RSA, ECC, MLKEM
+	Scheme   TPMT_SCHEME  // KEYEDHASH, RSA, ECC; HASH_MLDSA: the hash
 	KeyBits  uint16       // RSA
 	Exponent uint32       // RSA; 0 means 65537
 	Curve    ECCCurve     // ECC
 	KDF      TPMT_SCHEME  // ECC
+	ParamSet uint16       // MLKEM, MLDSA, HASH_MLDSA
+	ExtMu    bool         // MLDSA: allowExternalMu
 
-	Unique []byte // KEYEDHASH, SYMCIPHER: digest; RSA: modulus
+	Unique []byte // KEYEDHASH, SYMCIPHER: digest; RSA: modulus; MLKEM, MLDSA: the key
 	X, Y   []byte // ECC: the point
 	// A template of TPM2_CreateLoaded under a derivation parent has
 	// TPMS_DERIVE in place of unique.
@@ -59,13 +61,17 @@ func (p *TPMT_PUBLIC) isParent() bool {
 }
 
 // isStorage reports whether the object is a storage key ("parent" of Load).
-func (p *TPMT_PUBLIC) isStorage() bool { return p.isParent() && p.Type != TPM_ALG_KEYEDHASH }
+func (p *TPMT_PUBLIC) isStorage() bool {
+	return p.isParent() && p.Type != TPM_ALG_KEYEDHASH && !p.isMLDSA()
+}
 
 // isDerivationParent reports whether children are derived from the object.
 func (p *TPMT_PUBLIC) isDerivationParent() bool { return p.isParent() && p.Type == TPM_ALG_KEYEDHASH }
 
 // asymmetric reports whether the object has a public key.
-func (p *TPMT_PUBLIC) asymmetric() bool { return p.Type == TPM_ALG_RSA || p.Type == TPM_ALG_ECC }
+func (p *TPMT_PUBLIC) asymmetric() bool {
+	return p.Type == TPM_ALG_RSA || p.Type == TPM_ALG_ECC || p.isML()
+}
 
 // publicHow says which form of a public area is read.
 type publicHow int
@@ -96,6 +102,7 @@ func (r *reader) publicType() AlgID {
 	a := r.alg()
 	switch a {
 	case TPM_ALG_RSA, TPM_ALG_ECC, TPM_ALG_KEYEDHASH, TPM_ALG_SYMCIPHER:
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
 	default:
 		r.fail(TPM_RC_TYPE)
 	}
@@ -119,6 +126,8 @@ func (r *reader) publicParms(p *TPMT_PUBLIC) {
 		p.Scheme = r.scheme(schemeECCSign|schemeECCKEX|schemeNull, TPM_RC_SCHEME)
 		p.Curve = r.curve()
 		p.KDF = r.kdfScheme()
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		r.mlParms(p)
 	}
 }
 
@@ -133,6 +142,10 @@ func (r *reader) publicUnique(p *TPMT_PUBLIC, derive bool) {
 	case p.Type == TPM_ALG_ECC:
 		p.X = r.b2(maxECCBytes)
 		p.Y = r.b2(maxECCBytes)
+	case p.Type == TPM_ALG_MLKEM:
+		p.Unique = r.b2(maxMLKEMPub)
+	case p.isMLDSA():
+		p.Unique = r.b2(maxMLDSAPub)
 	default:
 		p.Unique = r.digest()
 	}
@@ -207,6 +220,8 @@ func (w *writer) publicParms(p *TPMT_PUBLIC) {
 		w.scheme(&p.Scheme)
 		w.u16(uint16(p.Curve))
 		w.scheme(&p.KDF)
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		w.mlParms(p)
 	}
 }
 
@@ -227,7 +242,7 @@ func (p *TPMT_PUBLIC) clone() TPMT_PUBLIC {
 }
 
 // TPMT_SENSITIVE (TPM20-P2 section 12.3.2.4). For RSA Sensitive is one prime,
-// for ECC the scalar, else the key or the sealed data.
+// for ECC the scalar, for ML-KEM and ML-DSA the seed, else the key or the sealed data.
 type TPMT_SENSITIVE struct {
 	Type      AlgID
 	Auth      []byte
@@ -241,6 +256,7 @@ func (r *reader) sensitive() TPMT_SENSITIVE {
 	s.Type = r.alg()
 	switch s.Type {
 	case TPM_ALG_RSA, TPM_ALG_ECC, TPM_ALG_KEYEDHASH, TPM_ALG_SYMCIPHER:
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
 	default:
 		r.fail(TPM_RC_TYPE)
 	}
@@ -253,6 +269,8 @@ func (r *reader) sensitive() TPMT_SENSITIVE {
 		s.Sensitive = r.b2(maxECCBytes)
 	case TPM_ALG_SYMCIPHER:
 		s.Sensitive = r.b2(maxSymKeyBytes)
+	case TPM_ALG_MLKEM, TPM_ALG_MLDSA, TPM_ALG_HASH_MLDSA:
+		s.Sensitive = r.b2(mlSeedSize(s.Type))
 	default:
 		s.Sensitive = r.b2(maxSymData)
 	}

@@ -87,14 +87,16 @@ var nullScheme = TPMT_SCHEME{Scheme: TPM_ALG_NULL, Hash: TPM_ALG_NULL}
 
 // scheme classes, a bit set.
 const (
-	schemeHMAC    = 1 << iota // HMAC
-	schemeXOR                 // XOR
-	schemeRSASign             // RSASSA, RSAPSS
-	schemeRSAEnc              // RSAES, OAEP
-	schemeECCSign             // ECDSA, ECDAA, SM2, ECSCHNORR
-	schemeECCKEX              // ECDH, ECMQV
-	schemeKDF                 // MGF1, HKDF, KDF1_SP800_56A, KDF2, KDF1_SP800_108
-	schemeNull                // "+"
+	schemeHMAC      = 1 << iota // HMAC
+	schemeXOR                   // XOR
+	schemeRSASign               // RSASSA, RSAPSS
+	schemeRSAEnc                // RSAES, OAEP
+	schemeECCSign               // ECDSA, ECDAA, SM2, ECSCHNORR
+	schemeECCKEX                // ECDH, ECMQV
+	schemeKDF                   // MGF1, HKDF, KDF1_SP800_56A, KDF2, KDF1_SP800_108
+	schemeMLDSA                 // MLDSA
+	schemeHashMLDSA             // HASH_MLDSA
+	schemeNull                  // "+"
 )
 
 func schemeClass(a AlgID) int {
@@ -113,6 +115,10 @@ func schemeClass(a AlgID) int {
 		return schemeECCKEX
 	case TPM_ALG_MGF1, TPM_ALG_HKDF, TPM_ALG_KDF1_SP800_56A, TPM_ALG_KDF2, TPM_ALG_KDF1_SP800_108:
 		return schemeKDF
+	case TPM_ALG_MLDSA:
+		return schemeMLDSA
+	case TPM_ALG_HASH_MLDSA:
+		return schemeHashMLDSA
 	case TPM_ALG_NULL:
 		return schemeNull
 	}
@@ -145,10 +151,18 @@ func (r *reader) scheme(classes int, selRC RC) TPMT_SCHEME {
 	return s
 }
 
-const schemeAnySign = schemeHMAC | schemeRSASign | schemeECCSign
+const (
+	schemeAnySign   = schemeHMAC | schemeRSASign | schemeECCSign
+	schemeAnyMLDSA  = schemeMLDSA | schemeHashMLDSA
+	schemeSignature = schemeAnySign | schemeAnyMLDSA
+)
 
-// sigScheme reads a TPMT_SIG_SCHEME+.
+// sigScheme reads a TPMT_SIG_SCHEME+. TPMU_SIG_SCHEME has nothing for ML-DSA, whose keys
+// leave no choice of scheme (v185, P2 section 11.2.1.4).
 func (r *reader) sigScheme() TPMT_SCHEME {
+	if b := r.b; len(b) >= 2 && schemeClass(AlgID(b[0])<<8|AlgID(b[1]))&schemeAnyMLDSA != 0 {
+		r.fail(TPM_RC_SELECTOR)
+	}
 	return r.scheme(schemeAnySign|schemeNull, TPM_RC_SCHEME)
 }
 
@@ -186,7 +200,8 @@ func (w *writer) scheme(s *TPMT_SCHEME) {
 }
 
 // TPMT_SIGNATURE (TPM20-P2 section 11.3.4). RSA signatures are in R; for ECC
-// R and S are; for TPM_ALG_HMAC R is the digest.
+// R and S are; for TPM_ALG_HMAC R is the digest; for ML-DSA R is the signature,
+// and Hash TPM_ALG_NULL unless it is HashML-DSA.
 type TPMT_SIGNATURE struct {
 	Alg  AlgID
 	Hash AlgID
@@ -200,16 +215,20 @@ func (r *reader) signature(null bool) TPMT_SIGNATURE {
 	if s.Alg == TPM_ALG_NULL && null {
 		return s
 	}
-	if c&schemeAnySign == 0 {
+	if c&schemeSignature == 0 {
 		r.fail(TPM_RC_SCHEME)
 		return s
 	}
-	s.Hash = r.hash(false)
+	if c != schemeMLDSA {
+		s.Hash = r.hash(false)
+	}
 	switch c {
 	case schemeHMAC:
 		s.R = r.bytes(s.Hash.DigestSize())
 	case schemeRSASign:
 		s.R = r.b2(maxRSABytes)
+	case schemeMLDSA, schemeHashMLDSA:
+		s.R = r.b2(maxMLDSASignature)
 	default:
 		s.R = r.b2(maxECCBytes)
 		s.S = r.b2(maxECCBytes)
@@ -224,7 +243,9 @@ func (w *writer) signature(s *TPMT_SIGNATURE) {
 	case schemeHMAC:
 		w.alg(s.Hash)
 		w.raw(s.R)
-	case schemeRSASign:
+	case schemeMLDSA:
+		w.b2(s.R)
+	case schemeRSASign, schemeHashMLDSA:
 		w.alg(s.Hash)
 		w.b2(s.R)
 	default:
