@@ -24,9 +24,11 @@ func testModuli(t testing.TB) []*big.Int {
 		out = append(out, m)
 	}
 	one := big.NewInt(1)
-	for _, n := range []uint{521, 1024, 2048, 4096} {
+	for _, n := range []uint{512, 521, 1000, 1024, 1536, 2048, 4096} {
 		m := new(big.Int).Lsh(one, n)
 		out = append(out, m.Sub(m, one))
+		r := new(big.Int).Rand(rand.New(rand.NewSource(int64(n))), m)
+		out = append(out, r.SetBit(r, int(n-1), 1).SetBit(r, 0, 1))
 	}
 	return out
 }
