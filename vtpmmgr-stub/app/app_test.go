@@ -24,7 +24,8 @@ type host struct {
 	t    *testing.T
 	h    *xentest.Hypervisor
 	ts   *xentest.Toolstack
-	disk *xentest.Disk
+	disk *xentest.Disk // nil: the manager gets none
+	mode xentest.DiskConfig
 	tpm  *swtpmtest.TPM
 	mu   sync.Mutex
 	log  []string
@@ -37,7 +38,7 @@ func newHost(t *testing.T) *host { return newHostWith(t, true) }
 func newHostWith(t *testing.T, tpm2 bool) *host {
 	t.Helper()
 	h := xentest.New(t)
-	l := &host{t: t, h: h, ts: h.Toolstack(), disk: xentest.NewDisk(2 << 20), tpm: swtpmtest.Start(t, tpm2), next: 1}
+	l := &host{t: t, h: h, ts: h.Toolstack(), disk: xentest.NewDisk(2 << 20), mode: xentest.DiskConfig{Latency: time.Millisecond}, tpm: swtpmtest.Start(t, tpm2), next: 1}
 	t.Cleanup(func() {
 		for id := abi.DomID(1); id < l.next; id++ {
 			if d := h.Domain(id); d != nil {
@@ -72,7 +73,9 @@ func (l *host) boot(tpm func() (TPM, error)) {
 	l.t.Helper()
 	l.mgr = l.newDomain()
 	d := l.mgr
-	l.ts.AddDisk(d.ID, 51712, l.disk, xentest.DiskConfig{Latency: time.Millisecond})
+	if l.disk != nil {
+		l.ts.AddDisk(d.ID, 51712, l.disk, l.mode)
+	}
 	opts, err := ParseOptions(nil)
 	if err != nil {
 		l.t.Fatal(err)

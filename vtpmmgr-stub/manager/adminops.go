@@ -286,7 +286,7 @@ func (m *Manager) adminGroupCreate(req *Request, in proto.GroupCreate) (any, err
 		return nil, proto.ErrBody
 	}
 	if err := m.createGroup(in.ID, in.Name, in.Authority, in.Policy); err != nil {
-		m.eventFor(EventBadPolicy, req, in.ID, "group not created: "+err.Error())
+		m.badPolicy(req, in.ID, "group not created: ", err)
 		return nil, err
 	}
 	m.eventFor(EventGroup, req, in.ID, "group created: "+in.Name)
@@ -308,7 +308,7 @@ func (m *Manager) adminPolicy(req *Request, in proto.PolicyApply) (any, error) {
 		id = l.Group
 	}
 	if err != nil {
-		m.eventFor(EventBadPolicy, req, id, "policy list refused: "+err.Error())
+		m.badPolicy(req, id, "policy list refused: ", err)
 		return nil, err
 	}
 	m.eventFor(EventPolicy, req, id, fmt.Sprintf("policy list %d in force, %d states", l.Sequence, len(l.Approvals)))
@@ -320,7 +320,7 @@ func (m *Manager) adminProvision(req *Request, in proto.GroupCreate) (any, error
 		return nil, proto.ErrBody
 	}
 	if err := m.provision(in.Authority, in.Policy, in.Recovery); err != nil {
-		m.eventFor(EventBadPolicy, req, proto.UUID{}, "provisioning refused: "+err.Error())
+		m.badPolicy(req, proto.UUID{}, "provisioning refused: ", err)
 		return nil, err
 	}
 	m.eventFor(EventPolicy, req, proto.UUID{}, "manager provisioned: authority "+hwtpm.AuthorityName(in.Authority))

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -28,6 +29,7 @@ const (
 	EventBackup      EventKind = 13
 	EventRestored    EventKind = 14
 	EventAttest      EventKind = 15
+	EventLost        EventKind = 16 // so many were too many
 )
 
 // Event is one entry of the log of security events.
@@ -82,6 +84,11 @@ func parseEvent(seq uint64, in []byte) (Event, error) {
 // event logs what a client did.
 func (m *Manager) event(kind EventKind, req *Request, text string) {
 	m.logf("domain %d, vTPM %v: %s", req.Client.Domain, req.UUID, text)
+	m.record(kind, req, text)
+}
+
+// record is event for what has its line in the log elsewhere.
+func (m *Manager) record(kind EventKind, req *Request, text string) {
 	if len(text) > maxEventText {
 		text = text[:maxEventText]
 	}
@@ -120,16 +127,18 @@ func (l *eventLog) load(s *store.Store) error {
 	return err
 }
 
-// stage puts the pending events into the store, to go with the next commit.
+// stage puts the pending events into the store, to go with the next commit. On a
+// full disk they stay in memory, where the administrator sees them, too.
 func (l *eventLog) stage(s *store.Store) error {
-	if l.lost > 0 {
-		l.pending[len(l.pending)-1] = Event{Kind: EventFull, Count: l.lost, Text: fmt.Sprintf("%d events were not kept", l.lost)}
-		l.lost = 0
-	}
+	l.nameLost()
 	pending := l.pending
-	l.pending = nil // what does not fit is lost, not tried for ever
-	for _, e := range pending {
-		if err := s.Put(eventKey(l.next), e.encode()); err != nil {
+	l.pending = nil // what fails for another reason is lost, not tried for ever
+	for i, e := range pending {
+		switch err := s.Put(eventKey(l.next), e.encode()); {
+		case errors.Is(err, store.ErrFull):
+			l.pending = pending[i:]
+			return nil
+		case err != nil:
 			return err
 		}
 		l.next++
@@ -143,6 +152,19 @@ func (l *eventLog) stage(s *store.Store) error {
 	return nil
 }
 
+// nameLost makes the last pending event say how many had no room.
+func (l *eventLog) nameLost() {
+	if l.lost == 0 {
+		return
+	}
+	last := &l.pending[len(l.pending)-1]
+	if last.Kind == EventLost {
+		l.lost += last.Count
+	}
+	*last = Event{Kind: EventLost, Count: l.lost, Text: fmt.Sprintf("%d events were not kept", l.lost)}
+	l.lost = 0
+}
+
 // eventFor logs what the administrator did to a vTPM or a group.
 func (m *Manager) eventFor(kind EventKind, req *Request, id proto.UUID, text string) {
 	about := *req
@@ -150,9 +172,17 @@ func (m *Manager) eventFor(kind EventKind, req *Request, id proto.UUID, text str
 	m.event(kind, &about, text)
 }
 
+// badPolicy records a policy that was refused. The log has it as every refusal of
+// the administrator.
+func (m *Manager) badPolicy(req *Request, id proto.UUID, what string, err error) {
+	about := *req
+	about.UUID = id
+	m.record(EventBadPolicy, &about, what+err.Error())
+}
+
 var eventNames = map[EventKind]string{EventStarted: "started", EventCreated: "created", EventDeleted: "deleted", EventMoved: "moved",
 	EventOpenTwice: "open-twice", EventDamaged: "damaged", EventFull: "full", EventGroupClosed: "group-closed", EventNotAdmin: "not-admin",
-	EventGroup: "group", EventPolicy: "policy", EventBadPolicy: "bad-policy", EventBackup: "backup", EventRestored: "restored", EventAttest: "attest"}
+	EventGroup: "group", EventPolicy: "policy", EventBadPolicy: "bad-policy", EventBackup: "backup", EventRestored: "restored", EventAttest: "attest", EventLost: "lost"}
 
 func (k EventKind) String() string {
 	if s, ok := eventNames[k]; ok {

@@ -396,6 +396,30 @@ func TestDiskFull(t *testing.T) {
 	if m.Degraded() != nil {
 		t.Error("a full disk degrades the manager")
 	}
+	s := &site{t: t, m: m, a: &proto.Client{S: client{m: m, admin: true}}}
+	if !s.hasEvent(EventFull, "no free sectors left") {
+		t.Error("no event")
+	}
+	for i := range 2 * maxPending { // more events than memory keeps
+		s.m.events.add(Event{Kind: EventDamaged, Count: 1, UUID: uuid(i)})
+		if i%maxPending == 0 {
+			if err := vtpmClient(m, 0).SaveHashKey(record(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := vtpmClient(m, 0).SaveHashKey(record(0)); err != nil || len(m.events.pending) > maxPending || !s.hasEvent(EventLost, " events were not kept") {
+		t.Errorf("%d events in memory: %v", len(m.events.pending), err)
+	}
+	for i := range n / 2 { // what is not needed any more can be deleted, and then there is room
+		m.Disconnected(ClientID{Domain: uint16(i) + 10})
+		if err := s.do(proto.OrdDelete, proto.Target{UUID: uuid(i)}); err != nil {
+			t.Fatalf("delete on a full disk: %v", err)
+		}
+	}
+	if err := vtpmClient(m, n+1).SaveHashKey(record(1)); err != nil || len(m.events.pending) > 0 {
+		t.Errorf("after deletes: %v, %d events in memory", err, len(m.events.pending))
+	}
 }
 
 func TestOnSwtpm(t *testing.T) {
