@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -14,28 +16,36 @@ func runCompletion(e *env, args []string) error {
 	if rest[0] != "bash" {
 		return errUsage
 	}
-	first, second := map[string]bool{}, map[string][]string{}
-	var order []string
+	var first []string
+	second := map[string][]string{}
+	flags := ""
 	for _, c := range commands() {
 		a, b, two := strings.Cut(c.name, " ")
-		if !first[a] {
-			first[a] = true
-			order = append(order, a)
+		if !slices.Contains(first, a) {
+			first = append(first, a)
 		}
+		pattern := a + ":*"
 		if two {
 			second[a] = append(second[a], b)
+			pattern = a + ":" + b
 		}
+		words := append(flagWords.FindAllString(c.args, -1), "--json", "--device")
+		flags += fmt.Sprintf("\t\t%s) words='%s';;\n", pattern, strings.Join(words, " "))
 	}
 	fmt.Fprintf(e.out, "# bash completion for vtpmctl; install as vtpmctl in the completions folder\n_vtpmctl() {\n"+
-		"\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n\tcase \"$COMP_CWORD:${COMP_WORDS[1]}\" in\n\t1:*) COMPREPLY=($(compgen -W '%s' -- \"$cur\"));;\n", strings.Join(order, " "))
-	for _, a := range order {
+		"\tlocal cur=${COMP_WORDS[COMP_CWORD]} words=\n\tcase \"$COMP_CWORD:${COMP_WORDS[1]}\" in\n"+
+		"\t1:*) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return;;\n", strings.Join(first, " "))
+	for _, a := range first {
 		if len(second[a]) > 0 {
-			fmt.Fprintf(e.out, "\t2:%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\"));;\n", a, strings.Join(second[a], " "))
+			fmt.Fprintf(e.out, "\t2:%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return;;\n", a, strings.Join(second[a], " "))
 		}
 	}
-	fmt.Fprint(e.out, "\t*) COMPREPLY=($(compgen -W '--json --device --group --key --policy --authority --recovery --overwrite --from --pcrs --dry-run' -- \"$cur\") $(compgen -f -- \"$cur\"));;\n\tesac\n}\ncomplete -F _vtpmctl vtpmctl\n")
+	fmt.Fprintf(e.out, "\tesac\n\tcase \"${COMP_WORDS[1]}:${COMP_WORDS[2]}\" in\n%s\tesac\n"+
+		"\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\") $(compgen -f -- \"$cur\"))\n}\ncomplete -F _vtpmctl vtpmctl\n", flags)
 	return nil
 }
+
+var flagWords = regexp.MustCompile("--[a-z-]+")
 
 // runMan prints the manual page.
 func runMan(e *env, args []string) error {

@@ -38,6 +38,8 @@ type lab struct {
 	disk memDisk
 	m    *manager.Manager
 	env  map[string]string
+	json bool            // every answer has to be JSON
+	ran  map[string]bool // commands, with json
 }
 
 type memDisk []byte
@@ -97,6 +99,12 @@ func (l *lab) ctl(words string) (out, errOut string, code int) {
 			return sender{m: l.m, admin: true}, func() error { return nil }, nil
 		}}
 	args := strings.Fields(words)
+	if l.json {
+		args = append(args, "--json")
+		if c, _ := find(args); c != nil {
+			l.ran[c.name] = true
+		}
+	}
 	for i, a := range args {
 		if strings.HasPrefix(a, "%") {
 			args[i] = l.file(a[1:])
@@ -111,6 +119,9 @@ func (l *lab) ok(words string, want ...string) string {
 	out, errOut, code := l.ctl(words)
 	if code != exitOK {
 		l.t.Fatalf("vtpmctl %s: exit %d: %s%s", words, code, out, errOut)
+	}
+	if l.json && !json.Valid([]byte(out)) {
+		l.t.Errorf("vtpmctl %s --json prints no JSON:\n%s", words, out)
 	}
 	for _, w := range want {
 		if !strings.Contains(out, w) {
