@@ -3,7 +3,9 @@ package tpm2
 // cmdLoad is TPM2_Load (TPM20-P3 section 12.2).
 //
 //	TPM_RC_ATTRIBUTES     P2  attributes contradict each other or the parent
-//	TPM_RC_BINDING            the areas do not belong together
+//	TPM_RC_BINDING            the areas do not belong together; this and other checks
+//	                          of a key's values are made where somebody else than
+//	                          the TPM can have made the areas, see ownObject
 //	TPM_RC_ECC_POINT      P2  the public point is not on the curve
 //	TPM_RC_HASH           P2  nameAlg is TPM_ALG_NULL, or for a fixedParent storage
 //	                          key not the parent's
@@ -42,8 +44,10 @@ func cmdLoad(t *TPM, c *call) RC {
 	if rc != TPM_RC_SUCCESS {
 		return rc.Param(1)
 	}
-	o, rc := t.bindObject(&pub, &sens, 2, 1)
-	if rc != TPM_RC_SUCCESS {
+	var o *object
+	if parent.pub.Attributes.has(objFixedTPM) {
+		o = ownObject(&pub, &sens)
+	} else if o, rc = t.bindObject(&pub, &sens, 2, 1); rc != TPM_RC_SUCCESS {
 		return rc
 	}
 	t.adopt(o, parent)

@@ -20,11 +20,15 @@ func (x *testTPM) rewrite(parent Handle, c child, change func(s *TPMT_SENSITIVE)
 	return c
 }
 
+// The parent can be duplicated: its children are foreign and checked in full.
 func TestLoadErrors(t *testing.T) {
 	x := newTestTPM(t)
-	p := x.storageParent()
-	other := x.createPrimaryKey(TPM_RH_ENDORSEMENT, "", eccTemplate(attrsStorage)).handle
-	sign := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsSign)).handle
+	root := x.storageParent()
+	p := x.load(root, x.create(root, "", nil, eccTemplate(attrsDupStorage)))
+	x.drop(root)
+	const attrsSign, attrsStorage = attrsSign &^ objFixedTPM, attrsStorage &^ objFixedTPM
+	other := x.createPrimaryKey(TPM_RH_ENDORSEMENT, "", eccTemplate(attrsDupStorage)).handle
+	sign := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsDup|objSign)).handle
 	ecc := x.create(p, "", nil, eccTemplate(attrsSign))
 	rsa := x.create(p, "", nil, rsaTemplate(attrsDup|objSign))
 	aes := x.create(p, "", nil, symTemplate(attrsSign|objDecrypt))
@@ -67,7 +71,7 @@ func TestLoadErrors(t *testing.T) {
 		{"private area is too large", p, child{private: make([]byte, maxPrivate+1), pub: ecc.pub}, TPM_RC_SIZE.Param(1)},
 		{"public area changed", p, pub(ecc, func(p *TPMT_PUBLIC) { p.Attributes |= objNoDA }), TPM_RC_INTEGRITY.Param(1)},
 		{"attributes", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes &^= objSign }), TPM_RC_ATTRIBUTES.Param(2)},
-		{"fixedTPM without fixedParent", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes &^= objFixedParent }), TPM_RC_ATTRIBUTES.Param(2)},
+		{"fixedTPM below a parent without", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes |= objFixedTPM }), TPM_RC_ATTRIBUTES.Param(2)},
 		{"scheme", p, rename(ecc, func(p *TPMT_PUBLIC) { p.Attributes |= objRestricted }), TPM_RC_SCHEME.Param(2)},
 		{"another point", p, rename(ecc, func(p *TPMT_PUBLIC) { p.X, p.Y = storage.pub.X, storage.pub.Y }), TPM_RC_BINDING},
 		{"point off the curve", p, rename(ecc, func(p *TPMT_PUBLIC) { p.X[31]++ }), TPM_RC_ECC_POINT.Param(2)},
@@ -104,6 +108,35 @@ func TestLoadErrors(t *testing.T) {
 	}
 	x.unchanged(func() {
 		x.want(x.cmdS(TPM_CC_Load, handles(p), pw(""), load2(ecc.private, &ecc.pub)), TPM_RC_OBJECT_MEMORY)
+	})
+}
+
+// TestLoadOwn: what the TPM itself wrapped below a parent that never leaves it is
+// believed, key and all, and is still refused after any change.
+func TestLoadOwn(t *testing.T) {
+	x := newTestTPM(t)
+	p := x.storageParent()
+	for _, template := range []TPMT_PUBLIC{eccTemplate(attrsSign), rsaTemplate(attrsSign), keyedHashTemplate(attrsSign)} {
+		c := x.create(p, "", nil, template)
+		h := x.load(p, c)
+		if x.transient(h).key != nil {
+			t.Errorf("type 0x%x: the key was parsed before its first use", template.Type)
+		}
+		x.drop(h)
+		for i := range c.private {
+			bad := child{private: append([]byte(nil), c.private...), pub: c.pub}
+			bad.private[i] ^= 1
+			if r := x.cmdS(TPM_CC_Load, handles(p), pw(""), load2(bad.private, &bad.pub)); r.rc == TPM_RC_SUCCESS {
+				t.Fatalf("type 0x%x: octet %d changed and loaded", template.Type, i)
+			}
+		}
+	}
+	// A duplicate is checked by TPM2_Import and only then believed, see TestImportErrors.
+	// Were there a bug and a wrong pair wrapped, its use would fail.
+	bad := x.load(p, x.rewrite(p, x.create(p, "", nil, eccTemplate(attrsSign)), func(s *TPMT_SENSITIVE) { clear(s.Sensitive) }))
+	x.unchanged(func() {
+		x.want(x.cmdS(TPM_CC_Sign, handles(bad), pw(""), b2(make([]byte, 32)), u16(uint16(TPM_ALG_ECDSA)), u16(uint16(TPM_ALG_SHA256)),
+			u16(uint16(TPM_ST_HASHCHECK)), u32(uint32(TPM_RH_NULL)), b2(nil)), TPM_RC_KEY.Handle(1))
 	})
 }
 

@@ -289,10 +289,10 @@ func (o *object) rsaKey() (*tpmcrypto.RSAPrivateKey, RC) {
 
 // rsaPublic returns the public key of an RSA object. Errors: TPM_RC_KEY.
 func (o *object) rsaPublic() (*tpmcrypto.RSAPublicKey, RC) {
-	switch k := o.key.(type) {
-	case *tpmcrypto.RSAPrivateKey:
+	if k, ok := o.key.(*tpmcrypto.RSAPrivateKey); ok {
 		return k.Public(), TPM_RC_SUCCESS
-	case *tpmcrypto.RSAPublicKey:
+	}
+	if k, ok := o.publicKey.(*tpmcrypto.RSAPublicKey); ok {
 		return k, TPM_RC_SUCCESS
 	}
 	if o.pub.Type != TPM_ALG_RSA {
@@ -302,9 +302,7 @@ func (o *object) rsaPublic() (*tpmcrypto.RSAPublicKey, RC) {
 	if err != nil {
 		return nil, TPM_RC_KEY
 	}
-	if !o.private {
-		o.key = k
-	}
+	o.publicKey = k
 	return k, TPM_RC_SUCCESS
 }
 
@@ -326,10 +324,10 @@ func (o *object) eccKey() (*tpmcrypto.ECCPrivateKey, RC) {
 
 // eccPublic returns the public key of an ECC object. Errors: TPM_RC_KEY.
 func (o *object) eccPublic() (*tpmcrypto.ECCPublicKey, RC) {
-	switch k := o.key.(type) {
-	case *tpmcrypto.ECCPrivateKey:
+	if k, ok := o.key.(*tpmcrypto.ECCPrivateKey); ok {
 		return k.Public(), TPM_RC_SUCCESS
-	case *tpmcrypto.ECCPublicKey:
+	}
+	if k, ok := o.publicKey.(*tpmcrypto.ECCPublicKey); ok {
 		return k, TPM_RC_SUCCESS
 	}
 	if o.pub.Type != TPM_ALG_ECC {
@@ -339,9 +337,7 @@ func (o *object) eccPublic() (*tpmcrypto.ECCPublicKey, RC) {
 	if err != nil {
 		return nil, TPM_RC_KEY
 	}
-	if !o.private {
-		o.key = k
-	}
+	o.publicKey = k
 	return k, TPM_RC_SUCCESS
 }
 

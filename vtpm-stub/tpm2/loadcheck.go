@@ -36,6 +36,19 @@ func (t *TPM) bindObject(p *TPMT_PUBLIC, sens *TPMT_SENSITIVE, pubParam, sensPar
 	}
 }
 
+// ownObject makes an object of areas that this TPM put together: of a private area
+// that unwrapPrivate took for a parent with fixedTPM SET, and the public area with the
+// Name that is in its HMAC. Such a parent's seed never leaves the TPM, so nobody else
+// can have made that HMAC; and the TPM wrapped the areas only after it had made the
+// key itself or bindObject had checked it (TPM2_Import). Checking the pair again would
+// cost more than all the rest of a load. A seed of a parent that can be duplicated may
+// be known outside; its children are foreign.
+func ownObject(p *TPMT_PUBLIC, sens *TPMT_SENSITIVE) *object {
+	o := &object{pub: p.clone(), sens: sens.clone(), private: true}
+	o.sens.Auth = stripZeros(o.sens.Auth)
+	return o
+}
+
 // checkPublicKey checks the unique field: a modulus of the key's size, a point
 // on the curve, a digest.
 func (t *TPM) checkPublicKey(o *object) RC {

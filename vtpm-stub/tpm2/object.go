@@ -19,8 +19,8 @@ type object struct {
 
 	seq *sequence // a sequence object; the above is zero then
 
-	// key caches what parsing the key costs; never saved.
-	key any
+	// key and publicKey cache what parsing the key costs; never saved.
+	key, publicKey any
 }
 
 // auth returns the authValue.
@@ -125,7 +125,7 @@ func wipeObject(o *object) {
 	clear(o.sens.Auth)
 	clear(o.sens.Seed)
 	clear(o.sens.Sensitive)
-	o.key = nil
+	o.key, o.publicKey = nil, nil
 	if o.seq != nil {
 		clear(o.seq.auth)
 	}
