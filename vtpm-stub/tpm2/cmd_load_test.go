@@ -168,3 +168,25 @@ func TestLoadElsewhere(t *testing.T) {
 		x.want(x.cmdS(TPM_CC_Load, handles(p), pw(""), load2(c.private, &c.pub)), TPM_RC_INTEGRITY.Param(1))
 	})
 }
+
+// TestPersistentKeyOutlivesTransient: flushing wipes the secrets of the object, not
+// those of its persistent copy, whose key was not used before.
+func TestPersistentKeyOutlivesTransient(t *testing.T) {
+	for name, template := range map[string]TPMT_PUBLIC{"ECC": eccTemplate(attrsSign | objDecrypt), "RSA": rsaTemplate(attrsSign | objDecrypt)} {
+		x := newTestTPM(t)
+		h := x.createPrimaryKey(TPM_RH_OWNER, "", template).handle
+		const kept Handle = 0x81000000
+		x.ok(x.cmdS(TPM_CC_EvictControl, handles(TPM_RH_OWNER, h), pw(""), u32(uint32(kept))))
+		x.drop(h)
+		if name == "RSA" {
+			x.ok(x.cmdS(TPM_CC_RSA_Decrypt, handles(kept), pw(""), b2(make([]byte, len(x.persistent(kept).pub.Unique))), u16(uint16(TPM_ALG_NULL)), b2(nil)))
+			continue
+		}
+		q := x.ok(x.cmd(TPM_CC_ECDH_KeyGen, handles(kept))).reader()
+		z, point := q.sub(), q.sub()
+		r := x.ok(x.cmdS(TPM_CC_ECDH_ZGen, handles(kept), pw(""), b2(point.b))).reader()
+		if got := r.sub(); string(got.b) != string(z.b) {
+			t.Errorf("%s: ECDH_ZGen gives %x, ECDH_KeyGen gave %x", name, got.b, z.b)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package tpm2
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
@@ -266,7 +267,7 @@ func generateECC(o *object, p *TPMT_PUBLIC, src io.Reader) error {
 	}
 	q := k.Public().Point()
 	p.X, p.Y = q.X, q.Y
-	o.sens.Sensitive = k.Private()
+	o.sens.Sensitive = bytes.Clone(k.Private()) // which is wiped with the object; a persistent copy shares k
 	o.key = k
 	return nil
 }

@@ -4,20 +4,21 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"io"
+	"sync"
 )
 
 // ECCPublicKey is a point that has been checked, ready for verification.
 type ECCPublicKey struct {
 	g   *Group
 	q   Point
-	std *ecdsa.PublicKey // nil for curves that std does not have
+	std func() *ecdsa.PublicKey // made at the first use; nil for curves that std does not have
 }
 
 // ECCPrivateKey is an ECC key pair. It is safe for concurrent use.
 type ECCPrivateKey struct {
 	pub ECCPublicKey
 	d   []byte // OrderSize bytes
-	std *ecdsa.PrivateKey
+	std func() *ecdsa.PrivateKey
 }
 
 // stdCurve returns the standard library's curve, nil when it has none.
@@ -46,20 +47,24 @@ func NewECCPublicKey(c Curve, x, y []byte) (*ECCPublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPublic(g, q)
+	k := newPublic(g, q)
+	return &k, nil
 }
 
-func newPublic(g *Group, q Point) (*ECCPublicKey, error) {
-	k := &ECCPublicKey{g: g, q: q}
+// newPublic makes a key of a point of the curve. What the standard library needs
+// costs as much as the key's generation and is made for signatures only.
+func newPublic(g *Group, q Point) ECCPublicKey {
+	k := ECCPublicKey{g: g, q: q}
 	if std := stdCurve(g.id); std != nil {
-		enc := append(append([]byte{4}, q.X...), q.Y...)
-		pub, err := ecdsa.ParseUncompressedPublicKey(std, enc)
-		if err != nil {
-			return nil, ErrPoint
-		}
-		k.std = pub
+		k.std = sync.OnceValue(func() *ecdsa.PublicKey {
+			pub, err := ecdsa.ParseUncompressedPublicKey(std, append(append([]byte{4}, q.X...), q.Y...))
+			if err != nil {
+				panic("tpmcrypto: internal error: unchecked point")
+			}
+			return pub
+		})
 	}
-	return k, nil
+	return k
 }
 
 // Group returns the key's group.
@@ -84,15 +89,15 @@ func NewECCPrivateKey(c Curve, d []byte) (*ECCPrivateKey, error) {
 	if q.IsInfinity() {
 		return nil, ErrKey
 	}
-	pub, err := newPublic(g, q)
-	if err != nil {
-		return nil, err
-	}
-	k := &ECCPrivateKey{pub: *pub, d: d}
+	k := &ECCPrivateKey{pub: newPublic(g, q), d: d}
 	if std := stdCurve(c); std != nil {
-		if k.std, err = ecdsa.ParseRawPrivateKey(std, d); err != nil {
-			return nil, ErrKey
-		}
+		k.std = sync.OnceValue(func() *ecdsa.PrivateKey {
+			priv, err := ecdsa.ParseRawPrivateKey(std, d)
+			if err != nil {
+				panic("tpmcrypto: internal error: unchecked scalar")
+			}
+			return priv
+		})
 	}
 	return k, nil
 }

@@ -50,7 +50,7 @@ func (k *ECCPrivateKey) SignECDSA(rnd io.Reader, digest []byte) (ECSignature, er
 }
 
 func (k *ECCPrivateKey) signStd(digest []byte) (ECSignature, error) {
-	der, err := ecdsa.SignASN1(rand.Reader, k.std, digest)
+	der, err := ecdsa.SignASN1(rand.Reader, k.std(), digest)
 	if err != nil {
 		return ECSignature{}, ErrKey
 	}
@@ -72,7 +72,7 @@ func parseDER(der []byte, size int) (ECSignature, error) {
 func (k *ECCPublicKey) VerifyECDSA(digest []byte, sig ECSignature) error {
 	if k.std != nil {
 		r, s := new(big.Int).SetBytes(sig.R), new(big.Int).SetBytes(sig.S)
-		if ecdsa.Verify(k.std, digest, r, s) {
+		if ecdsa.Verify(k.std(), digest, r, s) {
 			return nil
 		}
 		return ErrSignature
