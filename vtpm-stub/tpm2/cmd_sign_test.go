@@ -35,7 +35,7 @@ func schemeBytes(s TPMT_SCHEME) []byte {
 }
 
 func sigBytes(s TPMT_SIGNATURE) []byte {
-	return marshal(1024, func(w *writer) { w.signature(&s) })
+	return marshal(4096, func(w *writer) { w.signature(&s) })
 }
 
 // nullTicket is the NULL ticket with a tag.

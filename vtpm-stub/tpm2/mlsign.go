@@ -108,8 +108,12 @@ func (t *TPM) fits(n int) bool {
 	c := &t.call
 	for i := range c.sessions[:c.ns] {
 		n += 2 + 1 + 2 // nonce, attributes, HMAC
-		if s := c.sessions[i].s; s != nil {
-			n += s.nonceTPM.n + s.hash.DigestSize()
+		a := &c.sessions[i]
+		if a.s != nil {
+			n += a.s.nonceTPM.n
+			if a.answersHMAC() {
+				n += a.s.hash.DigestSize()
+			}
 		}
 	}
 	return len(c.out.b)+n <= cap(c.out.b)
@@ -118,5 +122,12 @@ func (t *TPM) fits(n int) bool {
 // fitsSignature is fits for a structure in a TPM2B and a signature of o, of which only those
 // of ML-DSA are so large that it matters.
 func (t *TPM) fitsSignature(o *object, doc int) bool {
-	return !o.pub.isMLDSA() || t.fits(2+doc+2+2+2+tpmcrypto.MLDSASet(o.pub.ParamSet).SignatureSize())
+	if !o.pub.isMLDSA() {
+		return true
+	}
+	n := 2 + doc + 2 + 2 + tpmcrypto.MLDSASet(o.pub.ParamSet).SignatureSize()
+	if o.pub.Type == TPM_ALG_HASH_MLDSA {
+		n += 2
+	}
+	return t.fits(n)
 }

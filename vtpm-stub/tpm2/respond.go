@@ -44,7 +44,7 @@ func (t *TPM) respondSession(a *authSession, params []byte) {
 	}
 	w.b2(a.s.nonceTPM.bytes())
 	w.u8(attrs)
-	if a.noHMAC || a.s.isPolicy() && a.s.policy.password {
+	if !a.answersHMAC() {
 		w.u16(0)
 	} else {
 		var buf [maxDigest]byte
@@ -58,6 +58,11 @@ func (t *TPM) respondSession(a *authSession, params []byte) {
 	case a.s.isPolicy() && a.entity >= 0:
 		t.resetPolicy(a.s)
 	}
+}
+
+// answersHMAC reports whether the response has an HMAC of the session.
+func (a *authSession) answersHMAC() bool {
+	return !a.noHMAC && !(a.s.isPolicy() && a.s.policy.password)
 }
 
 // rpHash returns the hash of code and parameters of the response
