@@ -17,9 +17,13 @@ import (
 // serves, or why it can't.
 const readyEnv = "VTPMD_READY_FD"
 
+// readyOK begins the report of a daemon that serves; what it has to say follows.
+const readyOK = "ok\n"
+
 // daemonize starts this program again in the background and returns when that
-// one serves. Descriptors on the command line are inherited.
-func daemonize(args []string) error {
+// one serves, with what that one has to say on standard output. Descriptors on
+// the command line are inherited.
+func daemonize(args []string, stdout io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -53,30 +57,34 @@ func daemonize(args []string) error {
 	if err != nil {
 		return err
 	}
-	if msg := string(report); msg != "ok" {
-		if msg == "" {
-			msg = "the daemon ended before it served"
-		}
-		return errors.New(strings.TrimPrefix(msg, "vtpmd: "))
+	if text, ok := strings.CutPrefix(string(report), readyOK); ok {
+		_, err := io.WriteString(stdout, text)
+		return err
 	}
-	return nil
+	if len(report) == 0 {
+		return errors.New("the daemon ended before it served")
+	}
+	return errors.New(strings.TrimPrefix(string(report), "vtpmd: "))
 }
 
-// reportReady tells a waiting parent how the start went; without one it does
-// nothing.
-func reportReady(err error) {
+// reportReady tells how the start went: a waiting parent, or standard output where there is none.
+// A failure without a parent is left to the caller.
+func reportReady(err error, text string, stdout io.Writer) error {
 	fd, e := strconv.Atoi(os.Getenv(readyEnv))
 	if e != nil {
-		return
+		if err == nil {
+			_, err = io.WriteString(stdout, text)
+		}
+		return err
 	}
 	_ = os.Unsetenv(readyEnv)
 	f := os.NewFile(uintptr(fd), "ready")
-	msg := "ok"
+	msg := readyOK + text
 	if err != nil {
 		msg = err.Error()
 	}
 	_, _ = f.WriteString(msg) // the parent may be gone; nobody else to tell
-	_ = f.Close()
+	return errors.Join(err, f.Close())
 }
 
 func isDaemonChild() bool { return os.Getenv(readyEnv) != "" }
@@ -95,8 +103,8 @@ func writePID(o *options.Options) error {
 	return errors.Join(err, f.Close())
 }
 
-// runAs gives up root for a user.
-func runAs(name string) error {
+// runAs gives up root for a user; with forNow so that asRoot can get it back.
+func runAs(name string, forNow bool) error {
 	if name == "" {
 		return nil
 	}
@@ -109,10 +117,25 @@ func runAs(name string) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("--runas: %w", err)
 	}
-	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
+	keep := uid
+	if forNow {
+		keep = -1 // real and saved user stay
+	}
+	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setresuid(keep, uid, keep)); err != nil {
 		return fmt.Errorf("--runas %s: %w", name, err)
 	}
 	return nil
+}
+
+// asRoot does what only root may do after a runAs for now, and gives up root for good.
+func asRoot(name string, do func() error) error {
+	if name == "" {
+		return do()
+	}
+	if err := syscall.Setresuid(-1, 0, -1); err != nil {
+		return fmt.Errorf("--runas %s: %w", name, err)
+	}
+	return errors.Join(do(), runAs(name, false))
 }
 
 // openLog returns the log function of the command line.

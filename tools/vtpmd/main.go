@@ -19,9 +19,9 @@ const usage = `vtpmd: a software TPM 2.0
 
 usage:
   vtpmd socket [options]            serve a TPM on sockets (swtpm's options and protocols)
-  vtpmd proxy [options]             make a /dev/tpmN and serve it
-  vtpmd chardev --vtpm-proxy [..]   the same, as swtpm spells it
-  vtpmd --version
+  vtpmd proxy [options]             make a /dev/tpmN, print its name as JSON and serve it
+  vtpmd chardev [options]           as swtpm spells it: --vtpm-proxy, or an open character device
+  vtpmd -v | --version
 
 options (as in swtpm(8)):
   --tpm2                            a TPM 2.0
@@ -29,6 +29,8 @@ options (as in swtpm(8)):
                                     where state lives; nofsync gives up durability
   --server type=tcp,port=N[,bindaddr=A][,disconnect] | type=unixio,path=P | fd=N
                                     TPM commands (socket only)
+  --vtpm-proxy | --chardev PATH, -c | --fd N
+                                    where commands come from (chardev only)
   --ctrl type=tcp,port=N | type=unixio,path=P[,mode=0770][,uid=U][,gid=G] | fd=N | clientfd=N
                                     control channel
   --flags not-need-init,startup-clear|startup-state|startup-none,rsa1024
@@ -52,14 +54,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "-h", "--help", "help":
 		fmt.Fprint(stdout, usage)
-	case "--version":
+	case "-v", "--version":
 		fmt.Fprintf(stdout, "vtpmd %s (speaks swtpm's protocol of %s)\n", version(), protocolVersion)
 	case "socket":
 		err = socketMain(args[1:], stdout)
 	case "proxy":
-		err = proxyMain(args[1:], stdout)
+		err = deviceMain("proxy", args[1:], stdout)
 	case "chardev":
-		err = chardevMain(args[1:], stdout)
+		err = deviceMain("chardev", args[1:], stdout)
+	case "cuse":
+		err = fmt.Errorf("%w: there is no cuse interface here; vtpmd proxy makes a /dev/tpmN", options.ErrUsage)
 	default:
 		err = fmt.Errorf("%w: unknown subcommand %q; see vtpmd --help", options.ErrUsage, args[0])
 	}
@@ -72,21 +76,4 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "vtpmd:", err)
 	return 1
-}
-
-// chardevMain takes swtpm's spelling of the proxy.
-func chardevMain(args []string, stdout io.Writer) error {
-	var rest []string
-	proxy := false
-	for _, a := range args {
-		if a == "--vtpm-proxy" {
-			proxy = true
-			continue
-		}
-		rest = append(rest, a)
-	}
-	if !proxy {
-		return fmt.Errorf("%w: chardev works with --vtpm-proxy only", options.ErrUsage)
-	}
-	return proxyMain(rest, stdout)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type daemon struct {
 	stop    chan struct{}
 	once    sync.Once
 	wg      sync.WaitGroup
+	// attached: a data socket that came over the control channel is being served.
+	attached atomic.Bool
 }
 
 // storage is what both layouts of state on disk can do.
@@ -52,20 +55,21 @@ func socketMain(args []string, stdout io.Writer) error {
 		return errNo12
 	case o.PrintStates:
 		return printStates(o, stdout)
+	case o.Device != "" || o.VTPMProxy:
+		return fmt.Errorf("%w: --chardev and --vtpm-proxy belong to vtpmd chardev", options.ErrUsage)
 	case o.Server == nil && o.Ctrl == nil:
 		return fmt.Errorf("%w: give --server or --ctrl", options.ErrUsage)
 	case o.Daemon && !isDaemonChild():
-		return daemonize(append([]string{"socket"}, args...))
+		return daemonize(append([]string{"socket"}, args...), stdout)
 	}
 	// From here on a signal finds us ready to clean up.
 	sig := make(chan os.Signal, 1)
 	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	d, err := start(o)
+	d, err := start(o, false)
 	if err == nil {
 		err = d.listenAll()
 	}
-	reportReady(err)
-	if err != nil {
+	if err = reportReady(err, "", stdout); err != nil {
 		return err
 	}
 	return d.wait(sig)
@@ -75,10 +79,10 @@ func socketMain(args []string, stdout io.Writer) error {
 var errNo12 = fmt.Errorf("%w: this vtpmd serves TPM 2.0 only; say --tpm2", options.ErrUsage)
 
 // start opens state and makes the machine; the TPM gets power where the flags
-// say so.
-func start(o *options.Options) (*daemon, error) {
+// say so. With rootAgain something remains to be done with asRoot.
+func start(o *options.Options, rootAgain bool) (*daemon, error) {
 	// Before any file is touched, so that all of them are the user's.
-	if err := runAs(o.RunAs); err != nil {
+	if err := runAs(o.RunAs, rootAgain); err != nil {
 		return nil, err
 	}
 	logf, err := openLog(o.Log)
@@ -192,12 +196,32 @@ func (d *daemon) accept(ln *server.Listener, serve func(net.Conn)) {
 		defer d.wg.Done()
 		for {
 			conn, err := ln.Accept()
-			if err != nil {
+			if err != nil && (ln.Once() || errors.Is(err, net.ErrClosed)) {
 				return
+			}
+			if err != nil {
+				// Out of descriptors or memory, which passes.
+				d.logf("accept: %v", err)
+				d.pause(acceptPause)
+				continue
 			}
 			serve(conn)
 		}
 	}()
+}
+
+// Waits of the serving goroutines.
+const (
+	acceptPause = 100 * time.Millisecond // after an error of accept
+	answerGrace = 2 * time.Second        // for a client to take its last answer when we stop
+)
+
+// pause waits, or less when the daemon stops.
+func (d *daemon) pause(limit time.Duration) {
+	select {
+	case <-d.stop:
+	case <-time.After(limit):
+	}
 }
 
 // hold closes a connection when the daemon stops; the returned function lets go.
@@ -206,15 +230,31 @@ func (d *daemon) hold(conn net.Conn) func() {
 	go func() {
 		select {
 		case <-d.stop:
+			letGo(conn, done)
 		case <-done:
 		}
-		// Both end a read that waits, the first one a blocking read on a copy too.
-		if c, ok := conn.(interface{ CloseRead() error }); ok {
-			_ = c.CloseRead() // fails when the other side is gone
-		}
-		_ = conn.Close()
+		_ = conn.Close() // nothing is left to be written
 	}()
 	return func() { close(done) }
+}
+
+// letGo ends what waits for a client: a read at once, the write of an answer
+// that the client does not take after a while. Closing would not do that to
+// the blocking calls on a copy of the descriptor.
+func letGo(conn net.Conn, done <-chan struct{}) {
+	c, ok := conn.(interface {
+		CloseRead() error
+		CloseWrite() error
+	})
+	if !ok {
+		return
+	}
+	_ = c.CloseRead() // fails when the other side is gone
+	select {
+	case <-done:
+	case <-time.After(answerGrace):
+		_ = c.CloseWrite() // as above
+	}
 }
 
 func (d *daemon) serveData(conn net.Conn) {
@@ -241,13 +281,18 @@ func (d *daemon) serveControl(conn net.Conn) {
 	}
 }
 
-// attach serves a data socket that came over the control channel.
-func (d *daemon) attach(conn net.Conn) {
+// attach serves a data socket that came over the control channel, one at a time.
+func (d *daemon) attach(conn net.Conn) error {
+	if !d.attached.CompareAndSwap(false, true) {
+		return errors.Join(server.ErrAttached, conn.Close())
+	}
 	d.wg.Add(1)
 	go func() {
 		defer d.wg.Done()
+		defer d.attached.Store(false)
 		d.serveData(conn)
 	}()
+	return nil
 }
 
 func (d *daemon) shutdown() { d.once.Do(func() { close(d.stop) }) }

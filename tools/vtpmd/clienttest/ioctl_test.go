@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -374,4 +375,14 @@ func refusedWith(t *testing.T, args ...string) string {
 		t.Fatalf("%v: %v, want a refusal\n%s", args, err, p.Output())
 	}
 	return p.Output()
+}
+
+// pcrOf is what a SHA-256 PCR holds after extends with octets repeated.
+func pcrOf(values ...byte) []byte {
+	pcr := make([]byte, 32)
+	for _, v := range values {
+		sum := sha256.Sum256(append(pcr, bytes.Repeat([]byte{v}, 32)...))
+		pcr = sum[:]
+	}
+	return pcr
 }

@@ -98,26 +98,8 @@ func TestQEMU(t *testing.T) {
 	l := newLinux(t)
 	state := t.TempDir()
 	for _, device := range []string{"tpm-tis", "tpm-crb", "tpm-tis"} {
-		run, err := os.MkdirTemp("", "vtpmd") // a socket's path must be short
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = os.RemoveAll(run) }) // a temporary folder
-		ctrl := filepath.Join(run, "ctrl")
-		// As libvirt does it: the data socket comes over the control channel.
-		p, err := tpmproc.Start(nil, vtpmd, "socket", "--tpm2", "--tpmstate", "dir="+state, "--ctrl", "type=unixio,path="+ctrl, "-t")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(p.Kill)
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if _, err := os.Stat(ctrl); err == nil {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatalf("no control socket: %s", p.Output())
-			}
-		}
+		ctrl := filepath.Join(shortDir(t), "ctrl")
+		p := startControl(t, state, ctrl)
 		out := l.boot(t, "", "-chardev", "socket,id=c,path="+ctrl, "-tpmdev", "emulator,id=t,chardev=c", "-device", device+",tpmdev=t")
 		zero := strings.Repeat("0", 64)
 		if !strings.Contains(out, "tpm_version_major=2") || strings.Contains(out, "pcr-sha256/0="+zero) || !strings.Contains(out, "pcr-sha256/16="+zero) {
@@ -133,13 +115,13 @@ func TestQEMU(t *testing.T) {
 	}
 }
 
-// TestProxy serves /dev/vtpmx in a machine.
+// TestProxy serves /dev/vtpmx in a machine, in the foreground and as a daemon.
 func TestProxy(t *testing.T) {
 	out := newLinux(t).boot(t, "vtpmd.proxy")
-	if n := strings.Count(out, "vtpmd: device /dev/tpm"); n != 2 {
-		t.Errorf("%d devices, want 2:\n%s", n, out)
+	if n := strings.Count(out, "vtpmd: device /dev/tpm"); n != 3 {
+		t.Errorf("%d devices, want 3:\n%s", n, out)
 	}
-	if n := strings.Count(out, "vtpmd: random=28"); n != 2 {
-		t.Errorf("%d answers, want 2:\n%s", n, out)
+	if n := strings.Count(out, "vtpmd: random=28"); n != 3 {
+		t.Errorf("%d answers, want 3:\n%s", n, out)
 	}
 }

@@ -48,6 +48,8 @@ type Options struct {
 	StateMode         os.FileMode
 	NoFsync           bool
 	Server, Ctrl      *Endpoint
+	Device            string // chardev: path of a character device
+	VTPMProxy         bool   // chardev: make a device
 	Terminate         bool
 	Daemon            bool
 	NotNeedInit       bool
@@ -75,18 +77,20 @@ func usage(format string, a ...any) error {
 
 // short maps the one-letter forms to the long ones.
 var short = map[string]string{
-	"-p": "--port", "-f": "--fd", "-t": "--terminate", "-d": "--daemon", "-r": "--runas", "-h": "--help",
+	"-p": "--port", "-f": "--fd", "-t": "--terminate", "-d": "--daemon", "-r": "--runas", "-h": "--help", "-c": "--chardev",
 }
 
 // noValue are the options that take none.
 var noValue = map[string]bool{
 	"--terminate": true, "--daemon": true, "--tpm2": true, "--help": true, "--print-capabilities": true, "--print-states": true,
+	"--vtpm-proxy": true,
 }
 
 // Parse reads the arguments after the subcommand; env is the environment
 // (TPM_PATH and TPM_PORT are looked at, as swtpm does).
 func Parse(args []string, env func(string) string) (*Options, error) {
 	o := &Options{Seccomp: "kill", PIDFD: -1, Log: LogSpec{FD: -1}}
+	args = splitShort(args)
 	for i := 0; i < len(args); i++ {
 		name, value, joined := strings.Cut(args[i], "=")
 		if long, ok := short[name]; ok && !joined {
@@ -94,6 +98,9 @@ func Parse(args []string, env func(string) string) (*Options, error) {
 		}
 		if !strings.HasPrefix(name, "--") {
 			return nil, usage("unknown argument %q", args[i])
+		}
+		if noValue[name] && joined {
+			return nil, usage("%s takes no value", name)
 		}
 		if !noValue[name] && !joined {
 			if i++; i >= len(args) {
@@ -106,6 +113,28 @@ func Parse(args []string, env func(string) string) (*Options, error) {
 		}
 	}
 	return o, o.finish(env)
+}
+
+// splitShort takes apart what getopt allows to be written together: "-dt" and "-p2321".
+func splitShort(args []string) (out []string) {
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		for len(a) > 2 && a[0] == '-' && short[a[:2]] != "" {
+			out = append(out, a[:2])
+			if !noValue[short[a[:2]]] {
+				a = a[2:] // its value
+				break
+			}
+			a = "-" + a[2:]
+		}
+		out = append(out, a)
+		// The value of an option is not looked at, whatever it begins with.
+		if long, isShort := short[a]; i+1 < len(args) && (isShort && !noValue[long] || strings.HasPrefix(a, "--") && !noValue[a] && !strings.Contains(a, "=")) {
+			i++
+			out = append(out, args[i])
+		}
+	}
+	return out
 }
 
 func (o *Options) set(name, value string) error {
@@ -122,6 +151,10 @@ func (o *Options) set(name, value string) error {
 		o.PrintCapabilities = true
 	case "--print-states":
 		o.PrintStates = true
+	case "--vtpm-proxy":
+		o.VTPMProxy = true
+	case "--chardev":
+		o.Device = value
 	case "--runas":
 		o.RunAs = value
 	case "--port":

@@ -38,6 +38,20 @@ func TestRealCommandLines(t *testing.T) {
 	}
 }
 
+// The spellings that getopt allows.
+func TestShortOptions(t *testing.T) {
+	o := parse(t, "-dtp1234 --tpmstate dir=x --tpm2")
+	if !o.Daemon || !o.Terminate || o.Server.Address != "127.0.0.1:1234" {
+		t.Errorf("%+v", o)
+	}
+	if o = parse(t, "-f7 --tpmstate dir=-dt -rtss -c /dev/x --vtpm-proxy"); o.Server.FD != 7 || o.StateDir != "-dt" || o.RunAs != "tss" || o.Device != "/dev/x" || !o.VTPMProxy || o.Daemon {
+		t.Errorf("%+v", o)
+	}
+	if o = parse(t, "-r -dt --tpmstate=dir=x"); o.RunAs != "-dt" || o.Daemon {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	env := map[string]string{"TPM_PATH": "/state", "TPM_PORT": "99"}
 	o, err := Parse(nil, func(k string) string { return env[k] })
@@ -52,7 +66,7 @@ func TestRefused(t *testing.T) {
 		"--tpmstate dir=x --server type=tcp", "--tpmstate dir=x --server type=tcp,port=99999", "--tpmstate dir=x --ctrl path=/x", "--tpmstate dir=x --ctrl type=unixio",
 		"--tpmstate dir=x,mode=9", "--tpmstate dir=x,mode=640", "--tpmstate dir=x --key file=a,pwdfile=b", "--tpmstate dir=x --key mode=aes-cbc",
 		"--tpmstate dir=x --key file=a,mode=des", "--tpmstate dir=x --flags startup-clear,startup-state", "--tpmstate dir=x --tpm2 --flags startup-deactivated",
-		"--tpmstate dir=x --seccomp action=maybe", "--tpmstate dir=x --ctrl type=unixio,fd=1,clientfd=2", "stray", "--tpmstate dir=x --fd -3",
+		"--tpmstate dir=x --seccomp action=maybe", "--tpmstate dir=x --ctrl type=unixio,fd=1,clientfd=2", "stray", "--tpmstate dir=x -x", "--tpmstate dir=x -dx", "--tpmstate dir=x -p", "--tpmstate dir=x --daemon=yes", "--tpmstate dir=x --fd -3",
 	} {
 		if _, err := Parse(strings.Fields(line), func(string) string { return "" }); !errors.Is(err, ErrUsage) {
 			t.Errorf("%q: %v", line, err)

@@ -98,6 +98,7 @@ const (
 	BadParameter = 3
 	Fail         = 9
 	BadOrdinal   = 10
+	IOError      = 31
 	BadLocality  = 61
 )
 
@@ -140,14 +141,14 @@ type Request struct {
 // false after the command word, since the length of its body cannot be known.
 //
 // The locality commands have a body of one octet that some clients (QEMU) pad
-// to four and others (tpm2-tss) do not: padding is dropped when it came in the
-// same piece.
+// to four with zeros and others (tpm2-tss) do not. There is no command 0, so a zero
+// word is that padding and the first octet of what follows.
 func ReadRequest(r *bufio.Reader) (Request, error) {
-	var word [4]byte
-	if _, err := io.ReadFull(r, word[:]); err != nil {
+	word, err := readWord(r)
+	if err != nil {
 		return Request{}, err
 	}
-	q := Request{Command: Command(binary.BigEndian.Uint32(word[:]))}
+	q := Request{Command: Command(word)}
 	n, ok := bodyLen[q.Command]
 	if !ok {
 		return q, nil
@@ -157,10 +158,27 @@ func ReadRequest(r *bufio.Reader) (Request, error) {
 	if _, err := io.ReadFull(r, body); err != nil {
 		return q, fmt.Errorf("control command %d: %w", q.Command, noEOF(err))
 	}
-	if q.Command == SetLocality || q.Command == ResetTPMEstablished {
-		_, _ = r.Discard(min(localityPad, r.Buffered())) // what is buffered can be dropped
-	}
 	return q, q.parse(body, r)
+}
+
+// readWord reads a command word, past padding.
+func readWord(r *bufio.Reader) (uint32, error) {
+	var word [localityPad + 4]byte
+	n, err := io.ReadFull(r, word[:4])
+	if n == localityPad && errors.Is(err, io.ErrUnexpectedEOF) && [localityPad]byte(word[:]) == [localityPad]byte{} {
+		return 0, io.EOF
+	}
+	if err != nil {
+		return 0, err
+	}
+	if v := binary.BigEndian.Uint32(word[:]); v != 0 {
+		return v, nil
+	}
+	n, err = io.ReadFull(r, word[4:])
+	if err != nil {
+		return 0, fmt.Errorf("%d octets after padding: %w", n+1, noEOF(err))
+	}
+	return binary.BigEndian.Uint32(word[localityPad:]), nil
 }
 
 func (q *Request) parse(body []byte, r io.Reader) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 )
 
@@ -43,10 +44,54 @@ func TestCaptured(t *testing.T) {
 			got.Locality != c.want.Locality || got.Size != c.want.Size || got.Known != c.want.Known {
 			t.Errorf("%s: %+v, want %+v", c.hex, got, c.want)
 		}
-		if r.Buffered() != 0 {
-			t.Errorf("%s: %d bytes left", c.hex, r.Buffered())
+		if got, err := ReadRequest(r); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: then %+v, %v", c.hex, got, err)
 		}
 	}
+}
+
+// TestLocalityPadding reads locality commands with and without padding, in pieces of
+// every size, with commands right behind them.
+func TestLocalityPadding(t *testing.T) {
+	for stream, want := range map[string][]Command{
+		"0000000503000000" + "0000000e":                               {SetLocality, Stop},
+		"0000000503" + "0000000e":                                     {SetLocality, Stop},
+		"0000000b03000000" + "0000000503000000" + "0000000e":          {ResetTPMEstablished, SetLocality, Stop},
+		"0000000b03" + "0000000503" + "0000000e" + "0000000501000000": {ResetTPMEstablished, SetLocality, Stop, SetLocality},
+	} {
+		for size := 1; size < 20; size++ {
+			r := bufio.NewReader(&pieces{unhex(t, stream), size})
+			var got []Command
+			for {
+				q, err := ReadRequest(r)
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil || !q.Known || q.Command == SetLocality && q.Locality != 3 && q.Locality != 1 {
+					t.Fatalf("%s in pieces of %d: %+v, %v", stream, size, q, err)
+				}
+				got = append(got, q.Command)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s in pieces of %d: commands %v, want %v", stream, size, got, want)
+			}
+		}
+	}
+}
+
+// pieces gives at most size bytes with each read.
+type pieces struct {
+	b    []byte
+	size int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b[:min(len(b), p.size)], p.b)
+	p.b = p.b[n:]
+	return n, nil
 }
 
 func TestBadLengths(t *testing.T) {
@@ -58,6 +103,7 @@ func TestBadLengths(t *testing.T) {
 		{"0000", io.ErrUnexpectedEOF},
 		{"00000002", io.ErrUnexpectedEOF},
 		{"000000020000", io.ErrUnexpectedEOF},
+		{"00000000", io.ErrUnexpectedEOF},
 		{"00000007ffffffff", ErrTooLong},
 		{"0000000700001001", ErrTooLong},
 		{"0000000700000004aabb", io.ErrUnexpectedEOF},
@@ -91,7 +137,7 @@ func TestResponses(t *testing.T) {
 }
 
 func FuzzReadRequest(f *testing.F) {
-	for _, s := range []string{"00000001", "0000000200000000", "0000000700000002aabb", "0000000d000000000000000100000001aa", "000000120000000000000001000000000000"} {
+	for _, s := range []string{"00000001", "0000000200000000", "0000000700000002aabb", "0000000503000000" + "0000000e", "0000000000000000", "0000000d000000000000000100000001aa", "000000120000000000000001000000000000"} {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

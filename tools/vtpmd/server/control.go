@@ -16,8 +16,9 @@ import (
 // Control answers one control connection after another.
 type Control struct {
 	Machine *Machine
-	// Attach takes over a data socket that came with SetDataFD.
-	Attach func(net.Conn)
+	// Attach takes over a data socket that came with SetDataFD, or closes it and
+	// says why not.
+	Attach func(net.Conn) error
 	// Shutdown is called once after the response to Shutdown went out.
 	Shutdown func()
 	// Info is the text of GetInfo for given flags.
@@ -106,8 +107,11 @@ func (c *Control) result(what string, err error) []byte {
 		return ptm.Result(ptm.Success)
 	}
 	c.Machine.cfg.Logf("control: %s: %v", what, err)
-	if errors.Is(err, errBlobType) {
+	switch {
+	case errors.Is(err, errBlobType):
 		return ptm.Result(ptm.BadParameter)
+	case errors.Is(err, ErrAttached):
+		return ptm.Result(ptm.IOError)
 	}
 	return ptm.Result(ptm.Fail)
 }
@@ -184,27 +188,34 @@ func (c *Control) attach(in *fdReader) error {
 	if err != nil {
 		return err
 	}
-	c.Attach(conn)
-	return nil
+	return c.Attach(conn)
 }
 
-// fdReader reads a control connection and keeps the last descriptor that came
-// with the data (SCM_RIGHTS on a Unix socket).
+// ErrAttached says that a data socket is there already.
+var ErrAttached = errors.New("there is a data connection already")
+
+// fdReader reads a control connection and keeps the descriptors that came with
+// the last data that had some (SCM_RIGHTS on a Unix socket), so that a client cannot
+// fill our table of descriptors.
 type fdReader struct {
 	conn net.Conn
 	fds  []int
 }
+
+// maxFDs is how many descriptors are taken with one piece of data; the kernel closes more.
+const maxFDs = 4
 
 func (r *fdReader) Read(p []byte) (int, error) {
 	u, ok := r.conn.(*net.UnixConn)
 	if !ok {
 		return r.conn.Read(p)
 	}
-	oob := make([]byte, syscall.CmsgSpace(4*4))
+	oob := make([]byte, syscall.CmsgSpace(4*maxFDs))
 	n, oobn, _, _, err := u.ReadMsgUnix(p, oob)
 	if msgs, e := syscall.ParseSocketControlMessage(oob[:oobn]); e == nil {
 		for i := range msgs {
 			if fds, e := syscall.ParseUnixRights(&msgs[i]); e == nil {
+				r.drop()
 				r.fds = append(r.fds, fds...)
 			}
 		}

@@ -88,6 +88,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
+// Once reports whether Accept gives one connection only.
+func (l *Listener) Once() bool { return l.ln == nil }
+
 // Close stops Accept.
 func (l *Listener) Close() error {
 	if l.ln != nil {

@@ -68,7 +68,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r.Machine = New(cfg)
-	r.ctl = &Control{Machine: r.Machine, Shutdown: func() { r.down = true }, Attach: func(c net.Conn) { r.data <- c }, Info: func(uint64) string { return "{}" }}
+	r.ctl = &Control{Machine: r.Machine, Shutdown: func() { r.down = true }, Attach: func(c net.Conn) error { r.data <- c; return nil }, Info: func(uint64) string { return "{}" }}
 	return r
 }
 

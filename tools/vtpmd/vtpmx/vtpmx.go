@@ -33,16 +33,17 @@ type Device struct {
 // Path is the client side's device file.
 func (d *Device) Path() string { return fmt.Sprintf("/dev/tpm%d", d.Number) }
 
-// New makes a device. It needs the right to open /dev/vtpmx (root).
-func New(control string, tpm2 bool) (*Device, error) {
-	ctl, err := os.OpenFile(control, os.O_RDWR, 0)
+// Open opens the driver's control device, /dev/vtpmx. Only root may do that.
+func Open(path string) (*os.File, error) {
+	ctl, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w (is the tpm_vtpm_proxy module loaded?)", err)
+		err = fmt.Errorf("%w (is the tpm_vtpm_proxy module loaded?)", err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = ctl.Close() }() // the device outlives it
+	return ctl, err
+}
+
+// New makes a device.
+func New(ctl *os.File, tpm2 bool) (*Device, error) {
 	var req newDev
 	if tpm2 {
 		req.flags = FlagTPM2
@@ -51,7 +52,7 @@ func New(control string, tpm2 bool) (*Device, error) {
 	// the call returns.
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, ctl.Fd(), iocNewDev, uintptr(unsafe.Pointer(&req)))
 	if errno != 0 {
-		return nil, fmt.Errorf("make a vTPM proxy device through %s: %w", control, errno)
+		return nil, fmt.Errorf("make a vTPM proxy device through %s: %w", ctl.Name(), errno)
 	}
 	return &Device{os.NewFile(uintptr(req.fd), "vtpm proxy"), req.tpmNum, req.major, req.minor}, nil
 }

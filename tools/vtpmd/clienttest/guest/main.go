@@ -12,7 +12,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +47,9 @@ func work() error {
 	}
 	if strings.Contains(string(cmdline), "vtpmd.proxy") {
 		return proxy()
+	}
+	if strings.Contains(string(cmdline), "vtpmd.migrate") {
+		return migrate()
 	}
 	if err := look("/dev/tpm0"); err != nil {
 		return err
@@ -121,21 +127,30 @@ func on(fd int, cmd string) ([]byte, error) {
 	return rsp[:n], nil
 }
 
-// proxy serves /dev/vtpmx twice on the same state.
+// proxy serves /dev/vtpmx three times on the same state: in the foreground, as
+// a daemon, and as swtpm spells it.
 func proxy() error {
-	for range 2 {
-		if err := serveOnce(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func serveOnce() error {
 	if err := os.MkdirAll("/tmp/state", 0o700); err != nil {
 		return err
 	}
-	cmd := exec.Command("/bin/vtpmd", "proxy", "--tpm2", "--tpmstate", "dir=/tmp/state")
+	// The one user that --runas can name here.
+	if err := os.MkdirAll("/etc", 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile("/etc/passwd", []byte("tss:x:107:107::/:/bin/false\n"), 0o644); err != nil {
+		return err
+	}
+	if err := os.Chown("/tmp/state", 107, 107); err != nil {
+		return err
+	}
+	return errors.Join(foreground(), daemon("proxy"), daemon("chardev", "--vtpm-proxy", "--ctrl", "type=unixio,path=/tmp/state/ctrl"))
+}
+
+// common are the arguments of each.
+var common = []string{"--tpm2", "--tpmstate", "dir=/tmp/state", "--runas", "tss"}
+
+func foreground() error {
+	cmd := exec.Command("/bin/vtpmd", append([]string{"proxy"}, common...)...)
 	cmd.Stderr = os.Stdout
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -145,18 +160,66 @@ func serveOnce() error {
 		return err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	var made struct{ Device string }
 	if err == nil {
-		err = json.Unmarshal([]byte(line), &made)
-	}
-	if err == nil {
-		fmt.Println("vtpmd: device", made.Device)
-		err = wait(made.Device)
-	}
-	if err == nil {
-		err = look(made.Device)
+		err = use(line)
 	}
 	return errors.Join(err, cmd.Process.Signal(unix.SIGTERM), cmd.Wait())
+}
+
+// daemon starts one with --daemon, whose parent says which device there is, and ends.
+func daemon(args ...string) error {
+	const pidFile = "/tmp/state/pid"
+	cmd := exec.Command("/bin/vtpmd", slices.Concat(args, common, []string{"--daemon", "--pid", "file=" + pidFile})...)
+	cmd.Stderr = os.Stdout
+	line, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%s --daemon: %w", args[0], err)
+	}
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return err
+	}
+	if uid := st.Sys().(*syscall.Stat_t).Uid; uid != 107 {
+		return fmt.Errorf("the daemon runs as %d", uid)
+	}
+	if err := errors.Join(use(string(line)), unix.Kill(pid, unix.SIGTERM)); err != nil {
+		return err
+	}
+	// Process 1 is the parent of daemons.
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil || status != 0 {
+		return fmt.Errorf("the daemon's end: status %x, %v", status, err)
+	}
+	if _, err := os.Stat(pidFile); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("the daemon left its file: %v", err)
+	}
+	return nil
+}
+
+// use tries the device that a line of vtpmd tells of.
+func use(line string) error {
+	var made struct{ Device string }
+	if rest, ok := strings.CutPrefix(line, "New TPM device: "); ok {
+		made.Device, rest, _ = strings.Cut(rest, " ")
+		if !strings.HasPrefix(rest, "(major/minor = ") {
+			return fmt.Errorf("vtpmd said %q", line)
+		}
+	} else if err := json.Unmarshal([]byte(line), &made); err != nil {
+		return fmt.Errorf("vtpmd said %q: %w", line, err)
+	}
+	fmt.Println("vtpmd: device", made.Device)
+	if err := wait(made.Device); err != nil {
+		return err
+	}
+	return look(made.Device)
 }
 
 // wait waits until the kernel has finished with a device's first commands.
