@@ -94,6 +94,9 @@ func derivedTemplates() map[string]TPMT_PUBLIC {
 		p.Curve = c
 		list["ecc-"+name] = p
 	}
+	list["mlkem-1024"] = mlkemTemplate(set1024, a|objDecrypt)
+	list["mldsa-44"] = mldsaTemplate(set44, a|objSign, false)
+	list["hash-mldsa-65"] = hashMLDSATemplate(set65, a|objSign, TPM_ALG_SHA512)
 	for name, p := range list {
 		p.Derive = true
 		list[name] = p

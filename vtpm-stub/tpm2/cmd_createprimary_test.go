@@ -3,6 +3,7 @@ package tpm2
 import (
 	"bytes"
 	"encoding/hex"
+	"maps"
 	"strings"
 	"testing"
 
@@ -54,6 +55,7 @@ func goldenTemplates() map[string]TPMT_PUBLIC {
 		p.Curve = c
 		list["ecc-"+name+"-sign"] = p
 	}
+	maps.Copy(list, mlTemplates())
 	return list
 }
 

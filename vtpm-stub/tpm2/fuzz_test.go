@@ -81,6 +81,15 @@ func seedCommands(f testing.TB) [][]byte {
 		frame(TPM_ST_NO_SESSIONS, TPM_CC_ContextSave, handles(TRANSIENT_FIRST)),
 		frame(TPM_ST_NO_SESSIONS, TPM_CC_ContextLoad, join(u64(1), handles(savedObject, TPM_RH_OWNER), b2(make([]byte, 300)))),
 		frame(TPM_ST_SESSIONS, TPM_CC_Rewrap, join(handles(TPM_RH_NULL, TRANSIENT_FIRST), pw(""), b2(make([]byte, 100)), b2(make([]byte, 34)), b2(nil))),
+		frame(TPM_ST_SESSIONS, TPM_CC_CreatePrimary, join(handles(TPM_RH_NULL), pw(""), createParams("", nil, mldsaTemplate(set44, attrsSign, true)))),
+		frame(TPM_ST_SESSIONS, TPM_CC_CreateLoaded, join(handles(TRANSIENT_FIRST), pw("auth"), loadedParams("", nil, hashMLDSATemplate(set65, attrsSign, TPM_ALG_SHA256)))),
+		frame(TPM_ST_SESSIONS, TPM_CC_CreatePrimary, join(handles(TPM_RH_OWNER), pw("o"), createParams("", nil, mlkemTemplate(set768, attrsStorage)))),
+		frame(TPM_ST_NO_SESSIONS, TPM_CC_Encapsulate, handles(TRANSIENT_FIRST+2)),
+		frame(TPM_ST_NO_SESSIONS, TPM_CC_SignSequenceStart, join(handles(TRANSIENT_FIRST+2), b2([]byte("a")), b2([]byte("context")))),
+		frame(TPM_ST_SESSIONS, TPM_CC_SignSequenceComplete, join(handles(TRANSIENT_FIRST+3, TRANSIENT_FIRST+2), pw("a", ""), b2([]byte("message")))),
+		frame(TPM_ST_SESSIONS, TPM_CC_SignDigest, join(handles(TRANSIENT_FIRST+2), pw(""), b2(nil), b2(make([]byte, 64)), nullTicket(TPM_ST_HASHCHECK))),
+		frame(TPM_ST_NO_SESSIONS, TPM_CC_VerifyDigestSignature, join(handles(TRANSIENT_FIRST+2), b2(nil), b2(make([]byte, 64)), sigBytes(TPMT_SIGNATURE{Alg: TPM_ALG_MLDSA, R: make([]byte, 2420)}))),
+		frame(TPM_ST_SESSIONS, TPM_CC_Quote, join(handles(TRANSIENT_FIRST+2), pw(""), b2(nil), u16(uint16(TPM_ALG_NULL)), selectPCR(TPM_ALG_SHA256, 0))),
 		pcrReadCmd(), pcrExtendCmd(TPM_ALG_SHA256), getRandomCmd(32),
 	}
 	return list

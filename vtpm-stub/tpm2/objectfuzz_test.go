@@ -14,6 +14,8 @@ func FuzzForeignObject(f *testing.F) {
 		eccTemplate(attrsExternal), eccTemplate(attrsDupStorage), rsaTemplate(attrsExternal), keyedHashTemplate(attrsExternal),
 		symTemplate(attrsExternal | objDecrypt), symTemplate(attrsDupStorage), keyedHashTemplate(objUserWithAuth),
 		derivationTemplate(attrsDupStorage),
+		mlkemTemplate(set768, objUserWithAuth|objDecrypt), mlkemTemplate(set1024, attrsDupStorage),
+		mldsaTemplate(set44, attrsExternal, true), hashMLDSATemplate(set65, attrsExternal, TPM_ALG_SHA256),
 	} {
 		pub, sens := x.pair(tpl)
 		p := marshal(maxPublic, func(w *writer) { w.public(&pub) })
@@ -78,6 +80,7 @@ func (x *testTPM) useAll(h Handle) {
 	x.cmdS(TPM_CC_Create, handles(h), pw(""), createParams("", nil, eccTemplate(attrsDup|objSign)))
 	p := derivedTemplates()["aes"]
 	x.cmdS(TPM_CC_CreateLoaded, handles(h), pw(""), loadedParams("", nil, p))
+	x.useSequences(h)
 	name, secret := bytes.Clone(o.name), bytes.Clone(o.sens.Sensitive) // wiped by the flush
 	r := x.cmd(TPM_CC_ContextSave, handles(h))
 	if r.rc != TPM_RC_SUCCESS {
@@ -87,5 +90,34 @@ func (x *testTPM) useAll(h Handle) {
 	n := x.ok(x.loadContext(r.reader().context())).handle
 	if c := x.transient(n); !bytes.Equal(c.name, name) || !bytes.Equal(c.sens.Sensitive, secret) {
 		x.t.Fatal("the context holds another object")
+	}
+}
+
+// useSequences uses an object with the commands of version 185.
+func (x *testTPM) useSequences(h Handle) {
+	null := nullTicket(TPM_ST_HASHCHECK)
+	if r := x.cmd(TPM_CC_Encapsulate, handles(h)); r.rc == TPM_RC_SUCCESS {
+		in := r.reader()
+		in.b2(64)
+		x.cmdS(TPM_CC_Decapsulate, handles(h), pw(""), b2(bytes.Clone(in.b2(maxKEMCiphertext))))
+	}
+	for _, n := range []int{32, 48, 64} {
+		r := x.signDigest(h, nil, make([]byte, n), null)
+		if r.rc == TPM_RC_SUCCESS {
+			x.verifyDigest(h, nil, make([]byte, n), x.readSignature(r))
+		}
+	}
+	r := x.signStart(h, "", []byte("context"))
+	if r.rc != TPM_RC_SUCCESS {
+		return
+	}
+	r = x.signComplete(r.handle, h, "", []byte("message"))
+	if r.rc != TPM_RC_SUCCESS {
+		return
+	}
+	sig := x.readSignature(r)
+	if seq := x.verifyStart(h, "", nil, []byte("context")); seq.rc == TPM_RC_SUCCESS {
+		x.update(seq.handle, "", []byte("message"))
+		x.verifyComplete(seq.handle, h, "", sig)
 	}
 }
