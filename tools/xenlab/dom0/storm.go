@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+	"golang.org/x/sys/unix"
 
 	"xenvtpm/tools/xlconf"
 )
@@ -20,10 +21,55 @@ import (
 // stormUUID numbers the vTPMs of the storm; 0 is the hostile client.
 func stormUUID(i int) string { return fmt.Sprintf("7d8e7f6a-2a51-4c63-9d0e-0b8c5f1e3a%02x", i) }
 
+// eventFront is a frontend that sleeps until the backend's event. Many that look at their rings all the time
+// would leave the backends no processor.
+type eventFront struct{ *rawFront }
+
+// Send executes one command.
+func (f eventFront) Send(cmd []byte) ([]byte, error) {
+	if err := f.put(uint32(len(cmd)), 0, tpmSubmit, cmd); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
+		if s := f.state(); s == tpmFinish || s == tpmIdle {
+			rsp, err := f.answer(time.Second)
+			if err == nil && rsp == nil {
+				err = errors.New("the command was cancelled")
+			}
+			return rsp, err
+		}
+		if err := f.sleep(time.Second); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errNoAnswer
+}
+
+// sleep waits for an event and takes it: what is read from the device is a port, which is masked until it
+// is written back.
+func (f eventFront) sleep(limit time.Duration) error {
+	fd := int(f.events.Fd())
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(limit/time.Millisecond))
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("lab: waiting for an event: %w", err)
+	}
+	if n < 1 {
+		return nil
+	}
+	var port [4]byte
+	if _, err := unix.Read(fd, port[:]); err != nil {
+		return fmt.Errorf("lab: taking an event: %w", err)
+	}
+	if _, err := unix.Write(fd, port[:]); err != nil {
+		return fmt.Errorf("lab: unmasking an event channel: %w", err)
+	}
+	return nil
+}
+
 // client is one user of the storm: a frontend in dom0's user space at a vTPM.
 type client struct {
 	vtpm    *Domain
-	front   *rawFront
+	front   eventFront
 	saves   int
 	longest time.Duration
 	last    []byte
@@ -69,7 +115,8 @@ func (l *Lab) stormDomains(n int) ([]*client, error) {
 		if err := newDisk(disk, 2<<20); err != nil {
 			return nil, err
 		}
-		config, err := xlconf.VTPM{Common: (&stack{}).common(name, disk, ""), Image: ReleaseDir + "/vtpm-stub",
+		// Without certificates they start sooner; those are the manager scenario's business.
+		config, err := xlconf.VTPM{Common: (&stack{}).common(name, disk, "ekcert=none"), Image: ReleaseDir + "/vtpm-stub",
 			Manager: managerName, UUID: stormUUID(i + 1)}.Config()
 		if err != nil {
 			return nil, err
@@ -97,9 +144,9 @@ func (l *Lab) stormDomains(n int) ([]*client, error) {
 }
 
 // stormFront attaches dom0 to a backend as its device number devid and connects to it.
-func (l *Lab) stormFront(devid int, backend, uuid string) (*rawFront, error) {
+func (l *Lab) stormFront(devid int, backend, uuid string) (eventFront, error) {
 	if _, _, err := l.xl.do("vtpm-attach", "0", "uuid="+uuid, "backend="+backend); err != nil {
-		return nil, err
+		return eventFront{}, err
 	}
 	f, err := openRaw(devid)
 	if err == nil {
@@ -109,9 +156,9 @@ func (l *Lab) stormFront(devid int, backend, uuid string) (*rawFront, error) {
 		err = f.publish()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("frontend %d at %s: %w", devid, backend, err)
+		return eventFront{}, fmt.Errorf("frontend %d at %s: %w", devid, backend, err)
 	}
-	return f, nil
+	return eventFront{f}, nil
 }
 
 const stormIndex = tpm2.TPMHandle(0x01500002)
@@ -161,7 +208,7 @@ func (c *client) run(end time.Time) error {
 }
 
 // storm lets all work at once and returns how many frames the hostile client had answered.
-func (l *Lab) storm(clients []*client, hostile *rawFront, length time.Duration) int {
+func (l *Lab) storm(clients []*client, hostile eventFront, length time.Duration) int {
 	end := time.Now().Add(length)
 	var wg sync.WaitGroup
 	for _, c := range clients {
@@ -180,7 +227,7 @@ func (l *Lab) storm(clients []*client, hostile *rawFront, length time.Duration) 
 }
 
 // flood sends a round of saves, questions and nonsense, and counts the answers.
-func flood(f *rawFront) (answered int) {
+func flood(f eventFront) (answered int) {
 	frame := func(tag uint16, ordinal uint32, body []byte) []byte {
 		b := binary.BigEndian.AppendUint16(nil, tag)
 		b = binary.BigEndian.AppendUint32(b, uint32(10+len(body)))
