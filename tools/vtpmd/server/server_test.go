@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"xenvtpm/tools/vtpmd/options"
 	"xenvtpm/tools/vtpmd/ptm"
@@ -285,5 +287,66 @@ func FuzzServeData(f *testing.F) {
 			io.Reader
 			io.Writer
 		}{bytes.NewReader(b), &out}, false) // only that it ends, and never panics
+	})
+}
+
+// bytesConn is a connection on which all requests have come already.
+type bytesConn struct {
+	net.Conn
+	in  *bytes.Reader
+	out bytes.Buffer
+}
+
+func (c *bytesConn) Read(b []byte) (int, error)  { return c.in.Read(b) }
+func (c *bytesConn) Write(b []byte) (int, error) { return c.out.Write(b) }
+
+// memory is storage without a disk.
+type memory map[statefile.Kind][]byte
+
+func (m memory) Load(k statefile.Kind) ([]byte, error) {
+	if p, ok := m[k]; ok {
+		return p, nil
+	}
+	return nil, os.ErrNotExist
+}
+func (m memory) Store(k statefile.Kind, p []byte) error { m[k] = bytes.Clone(p); return nil }
+func (m memory) Delete(k statefile.Kind) error          { delete(m, k); return nil }
+func (m memory) Lock(time.Duration) error               { return nil }
+func (m memory) Unlock() error                          { return nil }
+
+// FuzzControl sends streams of requests. A TPM that is on keeps its state whatever comes:
+// only SetStateBlob while it is off replaces it, and only with a whole blob.
+func FuzzControl(f *testing.F) {
+	blob, err := statefile.Seal(statefile.Permanent, []byte("other"), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{
+		"00000001" + "0000000e" + "0000001100000000" + "0000000200000000" + "00000004" + "0000000503000000" + "0000000f" + "00000003",
+		"0000000200000000" + "00000006" + "0000000700000003616263" + "00000008" + "00000004" + "0000000b03000000" + "0000000a" + "0000000200000001",
+		"0000000200000000" + "0000000c000000000000000100000000" + "0000000c000000000000000200000000" + "0000000e" + "0000000c000000010000000100000003",
+		"0000000d0000000000000001" + fmt.Sprintf("%08x%x", len(blob), blob) + "0000000200000000" + "000000120000000000000007" + "00000000" + "00000010" + "00000009",
+	} {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		store := memory{statefile.Permanent: []byte("mine")}
+		m := New(Config{TPM2: true, Storage: store, Power: func(p, v []byte, persist func([]byte) error, _ func() bool) (Engine, error) {
+			return &fake{permanent: p, resumed: v, persist: persist}, nil
+		}})
+		conn := &bytesConn{in: bytes.NewReader(b)}
+		c := &Control{Machine: m, Shutdown: func() {}, Attach: func(net.Conn) error { return ErrAttached }, Info: func(uint64) string { return "{}" }}
+		_ = c.Serve(conn) // only that it ends, and never panics
+		// A whole blob carries a SHA-256 of itself, so what replaced ours came in b.
+		if p := store[statefile.Permanent]; string(p) != "mine" && !bytes.Contains(b, p) {
+			t.Errorf("the state is %q", p)
+		}
+		if conn.out.Len() > 64*(len(b)+64) {
+			t.Errorf("%d octets in, %d out", len(b), conn.out.Len())
+		}
 	})
 }
