@@ -321,8 +321,8 @@ func TestLarge(t *testing.T) {
 	}
 	took := time.Since(start)
 	t.Logf("open: %v, %d reads", took, d.reads)
-	if took > 2*time.Second {
-		t.Errorf("open took %v", took)
+	if d.reads > 200 { // of some 2,700 sectors; the time is the benchmark's
+		t.Errorf("open read %d times: it must not load everything", d.reads)
 	}
 	const saves = 2000
 	written := 0
