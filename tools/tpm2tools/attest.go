@@ -13,12 +13,16 @@ func (x *Run) attester(alg string) {
 }
 
 func testQuote(x *Run) {
-	for alg, verify := range map[string]string{
-		"rsa2048:rsassa-sha256:null": "tpm2_checkquote -u ak.pem -m msg -s sig -f pcrs -g sha256 -q 0badcafe",
-		"ecc256:ecdsa-sha256:null":   "tpm2_checkquote -u ak.pem -m msg -s sig -f pcrs -g sha256 -q 0badcafe",
+	const check = "tpm2_checkquote -u ak.pem -m msg -s sig -f pcrs -g sha256 -q 0badcafe"
+	type kind struct{ alg, verify string }
+	for _, k := range few(x, 1,
+		kind{"ecc256:ecdsa-sha256:null", check},
+		kind{"rsa2048:rsassa-sha256:null", check},
 		// tpm2_checkquote takes RSA signatures for PKCS #1 ones.
-		"rsa2048:rsapss-sha256:null": "openssl dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-2 -verify ak.pem -signature plain msg2",
-	} {
+		kind{"rsa2048:rsapss-sha256:null",
+			"openssl dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-2 -verify ak.pem -signature plain msg2"},
+	) {
+		alg, verify := k.alg, k.verify
 		x.attester(alg)
 		scheme := strings.Split(alg, ":")[1]
 		scheme = strings.TrimSuffix(scheme, "-sha256")
@@ -74,7 +78,7 @@ func testCertifyX509(x *Run) {
 }
 
 func testEndorsement(x *Run) {
-	for _, alg := range []string{"rsa", "ecc"} {
+	for _, alg := range few(x, 1, "ecc", "rsa") {
 		sig := map[string]string{"rsa": "rsassa", "ecc": "ecdsa"}[alg]
 		x.do("tpm2_createek -c ek.ctx -G "+alg+" -f pem -u ek.pem", "tpm2_createak -C ek.ctx -c ak.ctx -G "+alg+" -g sha256 -s "+sig+" -u ak.pub -n ak.name")
 		x.write("secret", "credential secret")

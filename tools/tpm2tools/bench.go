@@ -28,7 +28,8 @@ type Bench struct {
 	Env   []string                  // for the tools: TPM2TOOLS_TCTI and what else they need
 	Open  func() (Transport, error) // to flush what a tool leaves loaded
 	Limit time.Duration             // for each command line; 0 is two minutes
-	// Brief leaves out RSA keys of more than 2048 bits, for slow machines.
+	// Brief leaves out what differs from another step only in an algorithm or a repetition, for slow
+	// machines. Every program is used in any case.
 	Brief bool
 }
 
@@ -140,7 +141,7 @@ func (x *Run) do(lines ...string) string {
 		if out, messages, err = x.try(l); err != nil {
 			x.fatalf("%s: %w\n%s%s", l, err, out, messages)
 		}
-		x.flush(l)
+		x.tidy(l)
 	}
 	return out
 }
@@ -155,7 +156,7 @@ func (x *Run) fails(text, line string) {
 	if !errors.As(err, &exit) || !strings.Contains(messages, text) {
 		x.fatalf("%s: %w, want a failure with %q\n%s%s", line, orSuccess(err), text, out, messages)
 	}
-	x.flush(line)
+	x.tidy(line)
 }
 
 var errSuccess = errors.New("success")
@@ -190,24 +191,28 @@ func (x *Run) try(line string) (out, messages string, err error) {
 	return stdout.String(), stderr.String(), err
 }
 
-// flush removes all transient objects and all loaded sessions after a tool: the tools save
+// tidy removes all transient objects and all loaded sessions after a tool: the tools save
 // those that they mean to keep, and leave some behind after errors.
-func (x *Run) flush(line string) {
-	if !strings.HasPrefix(line, "tpm2_") {
-		return
+func (x *Run) tidy(line string) {
+	if strings.HasPrefix(line, "tpm2_") {
+		x.flush(0x80000000, 0x02000000)
 	}
+}
+
+// flush removes what has handles of the ranges that begin with first.
+func (x *Run) flush(first ...uint32) {
 	t, err := x.Open()
 	if err != nil {
-		x.fatalf("opening the TPM after %s: %w", line, err)
+		x.fatalf("opening the TPM to flush: %w", err)
 	}
-	for _, first := range []uint32{0x80000000, 0x02000000} {
-		rsp := x.send(t, capability(1, first, 64))
+	for _, f := range first {
+		rsp := x.send(t, capability(1, f, 64))
 		for i := range int(binary.BigEndian.Uint32(rsp[15:])) {
 			x.send(t, flushContext(binary.BigEndian.Uint32(rsp[19+4*i:])))
 		}
 	}
 	if err := t.Close(); err != nil {
-		x.fatalf("closing the TPM after %s: %w", line, err)
+		x.fatalf("closing the TPM after flushing: %w", err)
 	}
 }
 
@@ -267,6 +272,14 @@ func (x *Run) has(out string, texts ...string) {
 			x.fatalf("no %q in:\n%s", s, out)
 		}
 	}
+}
+
+// few are the cases of a family: all, or the first n when the suite shall be brief.
+func few[T any](x *Run, n int, all ...T) []T {
+	if x.Brief {
+		return all[:n]
+	}
+	return all
 }
 
 // parent makes a storage key, p.ctx.

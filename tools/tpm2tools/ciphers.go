@@ -11,7 +11,7 @@ func testCiphers(x *Run) {
 	x.write("msg", "0123456789abcdef0123456789abcdef")
 	x.write("iv", "iviviviviviviviv")
 	x.do("tpm2_createprimary -C o -c p.ctx")
-	for _, mode := range []string{"cfb", "cbc", "ctr", "ofb", "ecb"} {
+	for _, mode := range few(x, 1, "cbc", "cfb", "ctr", "ofb", "ecb") {
 		x.do("tpm2_create -C p.ctx -G aes256"+mode+" -u k.pub -r k.priv", "tpm2_load -C p.ctx -u k.pub -r k.priv -c k.ctx")
 		iv := " -t iv"
 		if mode == "ecb" {
@@ -34,7 +34,7 @@ func testCiphers(x *Run) {
 	x.write("short", "a short secret")
 	x.do("tpm2_create -C p.ctx -G rsa2048 -u r.pub -r r.priv -a decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth",
 		"tpm2_load -C p.ctx -u r.pub -r r.priv -c r.ctx", "tpm2_readpublic -c r.ctx -f pem -o r.pem")
-	for _, s := range []string{"rsaes", "oaep"} {
+	for _, s := range few(x, 1, "oaep", "rsaes") {
 		x.do("tpm2_rsaencrypt -c r.ctx -s "+s+" -o enc short", "tpm2_rsadecrypt -c r.ctx -s "+s+" -o dec enc")
 		x.same("short", "dec")
 	}
@@ -43,7 +43,7 @@ func testCiphers(x *Run) {
 }
 
 func testECDH(x *Run) {
-	for _, curve := range []string{"ecc256", "ecc384", "ecc521"} {
+	for _, curve := range few(x, 1, "ecc256", "ecc384", "ecc521") {
 		x.do("tpm2_createprimary -C o -G "+curve+" -c k.ctx -a decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth --format=pem -o k.pem",
 			"tpm2_ecdhkeygen -c k.ctx -u point -o secret", "tpm2_ecdhzgen -c k.ctx -u point -o z")
 		x.same("secret", "z")

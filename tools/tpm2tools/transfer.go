@@ -8,7 +8,7 @@ func hexOf(s string) string { return hex.EncodeToString([]byte(s)) }
 
 // A key goes from one parent to another, with and without inner wrapping.
 func testDuplicate(x *Run) {
-	for _, wrap := range []string{"null", "aes"} {
+	for _, wrap := range few(x, 1, "aes", "null") {
 		x.parent()
 		x.session("trial")
 		x.do("tpm2_policycommandcode -S s.ses -L policy TPM2_CC_Duplicate")
@@ -49,7 +49,7 @@ func testImport(x *Run) {
 func testContexts(x *Run) {
 	x.parent()
 	x.do("tpm2_create -C p.ctx -G ecc -u k.pub -r k.priv")
-	for range 20 {
+	for range few(x, 2, make([]int, 20)...) {
 		x.do("tpm2_load -C p.ctx -u k.pub -r k.priv -c k.ctx", "tpm2_readpublic -c p.ctx -n p.name")
 	}
 	b := []byte(x.read("k.ctx"))

@@ -64,8 +64,8 @@ type guestConfig struct {
 }
 
 // guestArgs are the guest kernel's arguments. A PVH guest has no PCI bus and no serial port; looking for
-// them costs seconds under emulation.
-const guestArgs = "console=hvc0 quiet loglevel=1 pci=off 8250.nr_uarts=0 mitigations=off"
+// them costs seconds under emulation. With random addresses, QEMU would translate a program anew at each start.
+const guestArgs = "console=hvc0 quiet loglevel=1 pci=off 8250.nr_uarts=0 mitigations=off norandmaps"
 
 // startGuest starts the stock Debian kernel with the lab's process 1.
 func (l *Lab) startGuest(g guestConfig) (*Domain, error) {

@@ -246,8 +246,9 @@ func (r *runner) phase(ctx context.Context, p Phase) error {
 }
 
 func (r *runner) config(p Phase, dir, initrd string) machine.Config {
-	// Nobody attacks this machine through its processor, and the memory it starts with is zero.
-	args := "console=hvc0 loglevel=5 oops=panic panic=1 mitigations=off"
+	// Nobody attacks this machine through its processor, and the memory it starts with is zero. With random
+	// addresses, QEMU would translate a program anew at each start.
+	args := "console=hvc0 loglevel=5 oops=panic panic=1 mitigations=off norandmaps"
 	if !p.OpenTPM {
 		// dom0 would drive the manager's TPM, and Xen does not stop it.
 		args += " initcall_blacklist=init_tis"
