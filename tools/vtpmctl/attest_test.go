@@ -62,17 +62,33 @@ func (l *lab) evidence(nonce []byte) {
 	}
 }
 
-// boot measures three events as firmware does, and returns the log.
-func (l *lab) measure() []byte {
-	l.t.Helper()
+// logHeader begins a crypto-agile event log (TCG PFP 10.4) with the banks that it
+// names, by algorithm and size.
+func logHeader(banks ...uint16) []byte {
 	le := binary.LittleEndian
 	spec := append([]byte("Spec ID Event03\x00"), 0, 0, 0, 0, 0, 2, 0, 2)
-	spec = le.AppendUint32(spec, 1)
-	spec = le.AppendUint16(le.AppendUint16(spec, 0x0B), 32)
+	spec = le.AppendUint32(spec, uint32(len(banks)/2))
+	for _, b := range banks {
+		spec = le.AppendUint16(spec, b)
+	}
 	spec = append(spec, 0)
 	log := le.AppendUint32(le.AppendUint32(nil, 0), 3)
 	log = append(log, make([]byte, 20)...)
-	log = append(le.AppendUint32(log, uint32(len(spec))), spec...)
+	return append(le.AppendUint32(log, uint32(len(spec))), spec...)
+}
+
+// logEvent appends an event with a SHA-256 digest.
+func logEvent(log []byte, pcr, kind uint32, digest [32]byte, data string) []byte {
+	le := binary.LittleEndian
+	log = le.AppendUint32(le.AppendUint32(log, pcr), kind)
+	log = le.AppendUint16(le.AppendUint32(log, 1), 0x0B)
+	return append(le.AppendUint32(append(log, digest[:]...), uint32(len(data))), data...)
+}
+
+// measure extends PCRs by three events as firmware does, and returns the log.
+func (l *lab) measure() []byte {
+	l.t.Helper()
+	log := logHeader(0x0B, 32)
 	for i, pcr := range []uint32{0, 4, 4} {
 		d := sha256.Sum256([]byte{byte(i)})
 		_, err := tpm2.PCRExtend{PCRHandle: tpm2.AuthHandle{Handle: tpm2.TPMHandle(pcr), Auth: tpm2.PasswordAuth(nil)},
@@ -80,9 +96,7 @@ func (l *lab) measure() []byte {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		log = le.AppendUint32(le.AppendUint32(log, pcr), 0x80000001)
-		log = le.AppendUint16(le.AppendUint32(log, 1), 0x0B)
-		log = append(append(log, d[:]...), 4, 0, 0, 0, 'd', 'a', 't', 'a')
+		log = logEvent(log, pcr, 0x80000001, d, "data")
 	}
 	return log
 }
@@ -158,6 +172,10 @@ func TestAttestAndVerify(t *testing.T) {
 
 func FuzzEventLog(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x03\x00\x00\x00"))
+	d := sha256.Sum256([]byte("event"))
+	f.Add(logEvent(logEvent(logHeader(0x0B, 32), 0, 0x80000001, d, "data"), 7, 4, [32]byte{}, ""))
+	f.Add(logEvent(logHeader(0x0B, 32), 0, 3, [32]byte{}, "StartupLocality\x00\x03"))
+	f.Add(logHeader(0x04, 20, 0x0B, 32, 0x0C, 48))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		pcrs, _, err := attest.Replay(b, proto.AlgSHA256)
 		if err == nil && len(pcrs[0]) != 32 {
