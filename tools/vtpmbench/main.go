@@ -19,6 +19,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == echoArg {
+		echo(echoFD)
+		return
+	}
 	if err := bench(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return

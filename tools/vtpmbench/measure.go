@@ -50,6 +50,9 @@ type result struct {
 	Rows    []row             `json:"rows"`
 	Mean    float64           `json:"geometric_mean"`
 	Memory  map[string]memory `json:"memory"`
+	// Floor is what a command costs that a process in C's manner answers at once, with
+	// one read and one write: no TPM behind a socket can be faster.
+	Floor stat `json:"floor"`
 }
 
 // measure runs everything.
@@ -96,6 +99,9 @@ func measure(cfg config) (r *result, err error) {
 			return nil, fmt.Errorf("%s: %w", startName, err)
 		}
 		r.Rows = append(r.Rows, w)
+	}
+	if r.Floor, err = measureFloor(cfg.budget); err != nil {
+		return nil, err
 	}
 	r.mean()
 	return r, nil
