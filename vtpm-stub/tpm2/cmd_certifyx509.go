@@ -14,6 +14,7 @@ import (
 //	TPM_RC_SCHEME      P2  the scheme is not the key's, none is named, or it has no
 //	                       identifier and the caller gave none
 //	TPM_RC_SIZE        P1  reserved is not empty
+//	TPM_RC_SIZE        P3  with the signature, of HashML-DSA, more than a response holds
 //	TPM_RC_VALUE       P3  partialCertificate is malformed
 //	TPM_RC_RANGE, TPM_RC_VALUE  P2  ECDAA: the count was not given out, or was used
 func cmdCertifyX509(t *TPM, c *call) RC {
@@ -49,6 +50,9 @@ func cmdCertifyX509(t *TPM, c *call) RC {
 		return TPM_RC_KEY.Handle(1)
 	}
 	digest := t.hash.Sum(scheme.Hash, nil, tbs)
+	if key != nil && !t.fitsSignature(key, len(added)+2+len(digest)) {
+		return TPM_RC_SIZE.Param(3)
+	}
 	sig, rc := t.sign(key, &scheme, digest)
 	if rc != TPM_RC_SUCCESS {
 		return signPosition(rc, 2, 2)

@@ -114,6 +114,15 @@ func (o *object) expandML(p *TPMT_PUBLIC) error {
 	return nil
 }
 
+// keepML keeps an expanded private key with a transient object. One of ML-DSA takes 90 KB: all
+// persistent objects together would take megabytes of a small domain, so that those expand
+// the seed at each use.
+func (o *object) keepML(k any) {
+	if o.handle.Type() != TPM_HT_PERSISTENT {
+		o.key = k
+	}
+}
+
 // mlkemKey returns the private key of an ML-KEM object. Errors: TPM_RC_KEY.
 func (o *object) mlkemKey() (*tpmcrypto.MLKEMPrivateKey, RC) {
 	if k, ok := o.key.(*tpmcrypto.MLKEMPrivateKey); ok {
@@ -126,7 +135,7 @@ func (o *object) mlkemKey() (*tpmcrypto.MLKEMPrivateKey, RC) {
 	if err != nil {
 		return nil, TPM_RC_KEY
 	}
-	o.key = k
+	o.keepML(k)
 	return k, TPM_RC_SUCCESS
 }
 
@@ -163,7 +172,7 @@ func (o *object) mldsaKey() (*tpmcrypto.MLDSAPrivateKey, RC) {
 	if err != nil {
 		return nil, TPM_RC_KEY
 	}
-	o.key = k
+	o.keepML(k)
 	return k, TPM_RC_SUCCESS
 }
 

@@ -2,9 +2,11 @@ package tpm2
 
 import (
 	"bytes"
+	"crypto/x509"
 	"testing"
 
 	"filippo.io/mldsa"
+	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"xenvtpm/vtpm-stub/tpmcrypto"
 )
@@ -394,5 +396,54 @@ func TestMLDSALargestResponse(t *testing.T) {
 	x.want(rsp, TPM_RC_SIZE.Param(3))
 	if x.Failed() || last != 4088 {
 		t.Errorf("largest response of %d octets, failed %v", last, x.Failed())
+	}
+}
+
+// TestMLCertifyX509: HashML-DSA signs certificates when the caller names the algorithm; public
+// keys of ML-KEM and ML-DSA are not certified.
+func TestMLCertifyX509(t *testing.T) {
+	x := newTestTPM(t)
+	o := x.createPrimaryKey(TPM_RH_OWNER, "", eccSigner(attrsSign, TPM_ECC_NIST_P384, nullScheme)).handle
+	key := x.createPrimaryKey(TPM_RH_OWNER, "", hashMLDSATemplate(set65, attrsSign|objX509Sign, TPM_ALG_SHA512)).handle
+	pure := x.createPrimaryKey(TPM_RH_OWNER, "", mldsaTemplate(set65, attrsSign, false)).handle
+	exts := certExts(certExt(oidKeyUsage, 6, useSign|useContent), certExt(oidTPMAObject, 0, u32(uint32(attrsSign))...))
+	oid := der(asn1.SEQUENCE, der(asn1.OBJECT_IDENTIFIER, hx("608648016503040321"))) // id-hash-ml-dsa-65-with-sha512
+	given := partial(exts, oid)
+	r := x.ok(x.certifyX509(o, key, nullScheme, given)).reader()
+	added, digest := r.maxBuffer(), r.digest()
+	sig := r.signature(false)
+	if r.end() != TPM_RC_SUCCESS {
+		t.Fatal(r.end())
+	}
+	// crypto/x509 knows neither the algorithm nor HashML-DSA; the frame is read all the same.
+	cert, err := x509.ParseCertificate(assemble(t, given, added, sig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !x.holdsHash(x.transient(key), sig, nil, cert.RawTBSCertificate) || !bytes.Equal(digest, tpmcrypto.Sum(TPM_ALG_SHA512, cert.RawTBSCertificate)) {
+		t.Error("the signature is not over the certificate")
+	}
+	x.unchanged(func() {
+		x.want(x.certifyX509(o, key, nullScheme, partial(exts)), TPM_RC_SCHEME.Param(2))
+		x.want(x.certifyX509(o, pure, nullScheme, given), TPM_RC_SCHEME.Param(2))
+		x.want(x.certifyX509(pure, key, nullScheme, given), TPM_RC_KEY.Handle(1))
+	})
+	// Where the response would be larger than the transport takes, that is an error, not a failure.
+	x.cfg.MaxCommand = 3500
+	x.unchanged(func() { x.want(x.certifyX509(o, key, nullScheme, given), TPM_RC_SIZE.Param(3)) })
+}
+
+// TestMLKeysNotKept: persistent objects do not hold expanded keys.
+func TestMLKeysNotKept(t *testing.T) {
+	x := mlTPM(t)
+	x.checkML()
+	for _, o := range x.perm.objects {
+		switch o.key.(type) {
+		case *tpmcrypto.MLDSAPrivateKey, *tpmcrypto.MLKEMPrivateKey:
+			t.Errorf("%x keeps its expanded key", o.handle)
+		}
+	}
+	if x.transient(mlPure).key == nil {
+		t.Error("a transient object does not keep it")
 	}
 }

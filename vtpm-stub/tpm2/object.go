@@ -153,6 +153,9 @@ func (t *TPM) addPersistent(o *object, h Handle) RC {
 	c := *o
 	c.handle = h
 	c.pub, c.sens = o.pub.clone(), o.sens.clone()
+	if c.pub.isML() {
+		c.key = nil // see keepML
+	}
 	i := t.persistentIndex(h)
 	t.perm.objects = append(t.perm.objects, nil)
 	copy(t.perm.objects[i+1:], t.perm.objects[i:])
