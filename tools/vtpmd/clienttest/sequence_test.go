@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -154,7 +155,7 @@ func (r *recorder) data(qemu, tpm net.Conn) {
 }
 
 // message reads a TPM command or response.
-func message(c net.Conn) ([]byte, error) {
+func message(c io.Reader) ([]byte, error) {
 	b := make([]byte, 4096)
 	for n := 0; ; {
 		k, err := c.Read(b[n:])

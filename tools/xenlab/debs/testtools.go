@@ -4,6 +4,7 @@ package debs
 // C compiler that the race detector needs.
 var TestTools = []Tool{
 	{"swtpm_ioctl", "swtpm-tools"},
+	{"certtool", "gnutls-bin"},
 	{"tpm2_getcap", "tpm2-tools"},
 	{"tssgetcapability", "tss2"},
 	{"ssh-keygen", "openssh-client"},
