@@ -1,7 +1,5 @@
 package tpm2
 
-import "xenvtpm/vtpm-stub/tpmcrypto"
-
 // entity is a handle of a command and what it refers to: at most one of the
 // pointers is set.
 type entity struct {
@@ -148,19 +146,20 @@ func (t *TPM) paramHash(alg AlgID) []byte {
 
 func (t *TPM) sumCommand(alg AlgID, code, params bool) []byte {
 	c := &t.call
-	h := tpmcrypto.NewHash(alg)
+	var list [1 + maxHandlesInCmd + 1][]byte
+	parts := list[:0]
 	if code {
-		h.Write(handleName(Handle(c.def.cc)))
+		parts = append(parts, handleName(Handle(c.def.cc)))
 	}
 	for i := range c.h[:c.nh] {
 		if n := t.entityName(&c.h[i]); n != nil || c.h[i].obj != nil {
-			h.Write(n)
+			parts = append(parts, n)
 		} else {
-			h.Write(handleName(c.h[i].h))
+			parts = append(parts, handleName(c.h[i].h))
 		}
 	}
 	if params {
-		h.Write(c.params)
+		parts = append(parts, c.params)
 	}
-	return h.Sum(nil)
+	return t.hash.Sum(alg, nil, parts...)
 }

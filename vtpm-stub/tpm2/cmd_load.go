@@ -40,7 +40,8 @@ func cmdLoad(t *TPM, c *call) RC {
 	if rc := checkPublic(&pub, parent, false); rc != TPM_RC_SUCCESS {
 		return rc.Param(2)
 	}
-	sens, rc := t.unwrapPrivate(parent, t.computeName(&pub), private)
+	name := t.computeName(&pub)
+	sens, rc := t.unwrapPrivate(parent, name, private)
 	if rc != TPM_RC_SUCCESS {
 		return rc.Param(1)
 	}
@@ -50,6 +51,7 @@ func cmdLoad(t *TPM, c *call) RC {
 	} else if o, rc = t.bindObject(&pub, &sens, 2, 1); rc != TPM_RC_SUCCESS {
 		return rc
 	}
+	o.name = name
 	t.adopt(o, parent)
 	if rc := t.addObject(o); rc != TPM_RC_SUCCESS {
 		return rc

@@ -172,10 +172,13 @@ func maxHMACKey(p *TPMT_PUBLIC) int {
 	return maxSymData
 }
 
-// adopt puts a new or loaded object into the hierarchy of its parent.
+// adopt puts a new or loaded object into the hierarchy of its parent. It computes the
+// Name where there is none yet.
 func (t *TPM) adopt(o, parent *object) {
 	o.hierarchy = parent.hierarchy
 	o.stClear = parent.stClear || o.pub.Attributes.has(objStClear)
-	o.name = t.computeName(&o.pub)
+	if o.name == nil {
+		o.name = t.computeName(&o.pub)
+	}
 	o.qname = t.qualifiedName(parent.qname, o.name, o.pub.NameAlg)
 }

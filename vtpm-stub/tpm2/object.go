@@ -40,8 +40,9 @@ func (t *TPM) computeName(p *TPMT_PUBLIC) []byte {
 	if p.NameAlg == TPM_ALG_NULL {
 		return nil
 	}
-	m := marshal(maxPublic, func(w *writer) { w.public(p) })
-	return t.hashName(p.NameAlg, m)
+	w := writer{b: t.scratch[:0]}
+	w.public(p)
+	return t.hashName(p.NameAlg, w.b)
 }
 
 // maxPublic bounds a marshaled TPMT_PUBLIC.
