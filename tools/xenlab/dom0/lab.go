@@ -43,6 +43,7 @@ func Steps() map[string]Step {
 		"manager":   managerStep,
 		"manager12": manager12Step,
 		"foreign":   foreignStep,
+		"moved":     movedStep,
 		"storm":     stormStep,
 		"tools":     toolsStep,
 		"shell":     shellStep,

@@ -108,6 +108,9 @@ func (l *Lab) provisioning(*stack) error {
 	l.does("vtpmctl status: a manager that nobody has provisioned", words("status --json"), `"provisioned": false`, `"rollback": "strict"`)
 	l.Metric("vtpmctl status", time.Since(start).Seconds(), "s")
 	l.does("vtpmctl recovery keygen", words("recovery keygen "+adminFile("rec")))
+	if err := copyDisk(keptRecovery, adminFile("rec")); err != nil {
+		return err
+	}
 	l.does("vtpmctl policy new: the present state of the platform", words("policy new --comment installed "+root))
 	l.doesNot("vtpmctl provision without a signature is refused", words("provision --authority "+adminFile("saa")+" --policy "+root), "is not signed")
 	l.does("vtpmctl policy sign", words("policy sign --key "+adminFile("saa")+" "+root))
@@ -320,4 +323,57 @@ func (l *Lab) refusedManager(what string, s *stack, text string) error {
 // foreignStep runs on another machine: the same disks, another hardware TPM.
 func foreignStep(l *Lab) error {
 	return l.refusedManager("a pair of disks from another machine", l.newStack(""), "another hardware TPM")
+}
+
+// movedStep is foreignStep, after which the disks move to that machine for good: by the recovery key.
+func movedStep(l *Lab) error {
+	if err := foreignStep(l); err != nil {
+		return err
+	}
+	s := l.newStack("")
+	if err := s.startManager(); err != nil {
+		return err
+	}
+	if err := l.attachAdmin(); err != nil {
+		return err
+	}
+	l.doesNot("vtpmctl status: degraded, and the recovery key can help", words("status --json"), `"recoverable": true`)
+	req, ans := adminFile("request"), adminFile("answer")
+	l.does("vtpmctl recovery request", words("recovery request "+req))
+	if err := newRecoveryKey(l); err != nil {
+		return err
+	}
+	l.doesNot("vtpmctl recovery answer with another key is refused", words("recovery answer --key "+adminFile("other")+" "+req+" "+ans), "recovery key")
+	l.does("vtpmctl recovery answer", words("recovery answer --key "+keptRecovery+" "+req+" "+ans))
+	l.does("vtpmctl recovery finish", words("recovery finish "+ans))
+	l.does("vtpmctl status: serving on this machine", words("status --json"), `"provisioned": false`, `"rollback": "strict"`)
+	if err := s.startVTPM(); err != nil {
+		return err
+	}
+	_, ready, err := s.serves()
+	if line, _, made := s.vtpm.Console.Find(0, "making a new TPM"); err == nil && (!ready || made) {
+		err = fmt.Errorf("it did not come up with what it was: %s", line)
+	}
+	l.Check("the vTPM goes on, on the other machine", err)
+	l.timely("xl vtpm-detach from dom0", "vtpm-detach", "0", adminUUID)
+	s.shutDown()
+	if err := s.up(); err != nil {
+		return err
+	}
+	_, ready, err = s.serves()
+	if err == nil && !ready {
+		err = errors.New("failure mode")
+	}
+	l.Check("and after a restart, without any recovery", err)
+	s.shutDown()
+	return l.onlyDom0Left()
+}
+
+// keptRecovery is where the recovery key lies until the next power-on. An operator would keep it elsewhere.
+const keptRecovery = DataDir + "/rec"
+
+// newRecoveryKey makes another recovery key than the one that was provisioned.
+func newRecoveryKey(l *Lab) error {
+	_, err := l.ctl("recovery", "keygen", adminFile("other"))
+	return err
 }

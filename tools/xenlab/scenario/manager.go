@@ -14,7 +14,7 @@ func manager() *Scenario {
 		TPM: machine.TPM20,
 		Phases: []Phase{
 			{Name: "admin", Timeout: 30 * time.Minute, Job: report.Job{Step: "manager"}},
-			{Name: "foreign", Timeout: 15 * time.Minute, Job: report.Job{Step: "foreign"}, OtherTPM: true},
+			{Name: "foreign", Timeout: 15 * time.Minute, Job: report.Job{Step: "moved"}, OtherTPM: true},
 		},
 	}
 }
