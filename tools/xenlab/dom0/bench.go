@@ -55,13 +55,13 @@ func (l *Lab) startTimes(s *stack) error {
 			return err
 		}
 		s.vtpm.Console.Close()
-		early, err := l.frontendInWaiting(s.vtpm.ID + 1)
+		early, err := frontendInWaiting(s.vtpm.ID+1, xlLimit)
 		if err != nil {
 			return err
 		}
 		start := time.Now()
 		err = s.startVTPM()
-		at, eerr := early.wait(time.Minute)
+		at, eerr := early.wait()
 		if err != nil || eerr != nil {
 			return errors.Join(err, eerr)
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,15 +99,4 @@ func configureLoop(dev, file string, backing *os.File) error {
 		return fmt.Errorf("block: attaching %s to %s: %w", file, dev, err)
 	}
 	return nil
-}
-
-func xsRead(path string) (string, error) {
-	out, err := run(20*time.Second, "xenstore-read", path)
-	return strings.TrimRight(out, "\n"), err
-}
-
-// xsWrite writes pairs of path and value in one transaction.
-func xsWrite(pairs ...string) error {
-	_, err := run(20*time.Second, append([]string{"xenstore-write"}, pairs...)...)
-	return err
 }

@@ -1,21 +1,20 @@
 package dom0
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
 	"time"
+
+	"xenvtpm/board/xen/abi"
+	"xenvtpm/board/xen/xenstore"
 )
 
 // inWaiting is a frontend's and a backend's directory, made as libxl makes them, of a domain that is only being created.
 // libxl itself adds a vTPM's frontends when the vTPM runs already, so that it cannot show when the vTPM would have
 // answered first.
 type inWaiting struct {
+	id          abi.DomID // of the backend
 	front, back string
-	cmd         *exec.Cmd
-	out         io.Closer
 	seen        chan error
 	at          time.Time // when the backend showed InitWait; valid after seen
 }
@@ -23,71 +22,100 @@ type inWaiting struct {
 const inWaitingDevice = 9
 
 // frontendInWaiting makes the directories as soon as the domain with the coming number is introduced to xenstore, and
-// follows the backend's state from then on.
-func (l *Lab) frontendInWaiting(id int) (*inWaiting, error) {
+// follows the backend's state from then on, for at most the limit. It returns when the watches are set.
+func frontendInWaiting(id int, limit time.Duration) (*inWaiting, error) {
 	w := &inWaiting{
+		id:    abi.DomID(id),
 		front: fmt.Sprintf("/local/domain/0/device/vtpm/%d", inWaitingDevice),
 		back:  fmt.Sprintf("/local/domain/%d/backend/vtpm/0/%d", id, inWaitingDevice),
 		seen:  make(chan error, 1),
 	}
-	w.cmd = exec.Command("xenstore-watch", "@introduceDomain", w.back+"/state")
-	out, err := w.cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("lab: %w", err)
-	}
-	if w.out = out; w.cmd.Start() != nil {
-		return nil, errors.New("lab: cannot run xenstore-watch")
-	}
-	go func() { w.seen <- w.follow(id, bufio.NewScanner(out)) }()
-	return w, nil
+	ready := make(chan error, 1)
+	go func() {
+		err := withXenstore(func(c *xenstore.Client, x xenbusFile) error { return w.follow(c, x, limit, ready) })
+		select {
+		case ready <- err:
+		default:
+		}
+		w.seen <- err
+	}()
+	return w, <-ready
 }
 
-// follow takes the events, one a line. The first two come at once, for the registrations.
-func (w *inWaiting) follow(id int, events *bufio.Scanner) error {
-	made := false
-	for n := 0; events.Scan(); n++ {
+func (w *inWaiting) follow(c *xenstore.Client, x xenbusFile, limit time.Duration, ready chan<- error) error {
+	introduced, changed := 0, false
+	_, err1 := c.Watch("@introduceDomain", func(string) { introduced++ })
+	_, err2 := c.Watch(w.back+"/state", func(string) { changed = true })
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	ready <- nil
+	// Every watch fires once for its registration.
+	for plugged, end := false, x.Now()+int64(limit); x.Now() < end; {
+		if err := c.Dispatch(); err != nil {
+			return err
+		}
 		switch {
-		case n < 2:
-		case !made:
-			if err := w.plug(id); err != nil {
+		case introduced > 1 && !plugged:
+			if err := w.plug(c); err != nil {
 				return err
 			}
-			made = true
-		default:
+			plugged = true
+		case plugged && changed:
+			changed = false
 			at := time.Now()
-			if s, err := xsRead(w.back + "/state"); err == nil && s == "2" {
+			if s, err := c.Read(w.back + "/state"); err == nil && s == "2" {
 				w.at = at
 				return nil
 			}
+		case !c.Pending():
+			x.Wait(end, true)
 		}
 	}
-	return fmt.Errorf("lab: xenstore-watch ended before %s showed InitWait", w.back)
+	return fmt.Errorf("lab: %s did not show InitWait within %v", w.back, limit)
 }
 
-func (w *inWaiting) plug(id int) error {
-	err := xsWrite(w.front+"/backend", w.back, w.front+"/backend-id", fmt.Sprint(id), w.front+"/handle", fmt.Sprint(inWaitingDevice),
-		w.front+"/state", "1", w.back+"/frontend", w.front, w.back+"/frontend-id", "0", w.back+"/online", "1",
-		w.back+"/uuid", dom0UUID, w.back+"/state", "1")
-	if err == nil {
-		// As libxl does: either side owns its directory and lets the other read it.
-		_, err = run(20*time.Second, "xenstore-chmod", "-r", w.front, "n0", fmt.Sprintf("r%d", id))
-	}
-	if err == nil {
-		_, err = run(20*time.Second, "xenstore-chmod", "-r", fmt.Sprintf("/local/domain/%d/backend", id), fmt.Sprintf("n%d", id), "r0")
-	}
-	return err
+// plug makes both directories. Either side owns its own and lets the other read it.
+func (w *inWaiting) plug(c *xenstore.Client) error {
+	frontPerms := []xenstore.Perm{{Dom: 0}, {Dom: w.id, Read: true}}
+	backPerms := []xenstore.Perm{{Dom: w.id}, {Dom: 0, Read: true}}
+	return c.Transaction(func(tx *xenstore.Tx) error {
+		for _, n := range []struct {
+			dir, name, value string
+			perms            []xenstore.Perm
+		}{
+			{w.front, "/backend", w.back, frontPerms},
+			{w.front, "/backend-id", fmt.Sprint(w.id), frontPerms},
+			{w.front, "/handle", fmt.Sprint(inWaitingDevice), frontPerms},
+			{w.front, "/state", "1", frontPerms},
+			{w.back, "/frontend", w.front, backPerms},
+			{w.back, "/frontend-id", "0", backPerms},
+			{w.back, "/online", "1", backPerms},
+			{w.back, "/uuid", dom0UUID, backPerms},
+			{w.back, "/state", "1", backPerms},
+		} {
+			err := tx.Write(n.dir+n.name, n.value)
+			for _, path := range []string{n.dir, n.dir + n.name} {
+				if err == nil {
+					err = tx.SetPerms(path, n.perms)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for _, path := range []string{"backend", "backend/vtpm", "backend/vtpm/0"} {
+			if err := tx.SetPerms(fmt.Sprintf("/local/domain/%d/%s", w.id, path), backPerms); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // wait returns when the backend showed InitWait, and takes everything away again.
-func (w *inWaiting) wait(limit time.Duration) (time.Time, error) {
-	var err error
-	select {
-	case err = <-w.seen:
-	case <-time.After(limit):
-		err = fmt.Errorf("lab: %s did not show InitWait within %v", w.back, limit)
-	}
-	_ = w.cmd.Process.Kill()
-	_ = w.cmd.Wait()
-	_, rerr := run(20*time.Second, "xenstore-rm", w.back, w.front)
+func (w *inWaiting) wait() (time.Time, error) {
+	err := <-w.seen
+	rerr := withXenstore(func(c *xenstore.Client, _ xenbusFile) error { return errors.Join(c.Rm(w.back), c.Rm(w.front)) })
 	return w.at, errors.Join(err, rerr)
 }

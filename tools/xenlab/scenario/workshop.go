@@ -63,7 +63,7 @@ var dom0Programs = []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0"}
 
 // dom0Common are the toolstack's programs that carry no version in their path.
 var dom0Common = []string{"usr/bin/xenstore-read", "usr/bin/xenstore-write", "usr/bin/xenstore-ls",
-	"usr/bin/xenstore-rm", "usr/bin/xenstore-exists", "usr/bin/xenstore-watch", "usr/bin/xenstore-chmod"}
+	"usr/bin/xenstore-rm", "usr/bin/xenstore-exists"}
 
 // NewWorkshop finds the repository around the current folder. cache may be empty.
 func NewWorkshop(cache string, logf func(string, ...any)) (*Workshop, error) {
