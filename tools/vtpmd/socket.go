@@ -98,7 +98,7 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--migration-key: %w", err)
 	}
-	if d.storage, err = openStorage(o, fileKey); err != nil {
+	if d.storage, err = openStorage(o, fileKey, logf); err != nil {
 		return nil, err
 	}
 	d.machine = server.New(server.Config{
@@ -132,13 +132,15 @@ func stateOptions(o *options.Options, key *statefile.Key) statefile.Options {
 	return statefile.Options{Dir: o.StateDir, Prefix: "tpm2-00", Mode: o.StateMode, NoFsync: o.NoFsync, Key: key}
 }
 
-func openStorage(o *options.Options, key *statefile.Key) (storage, error) {
+func openStorage(o *options.Options, key *statefile.Key, logf func(string, ...any)) (storage, error) {
 	// A short wait lets a predecessor that was just told to stop finish.
 	const retry = time.Second
 	if o.StateFile != "" {
 		return statefile.OpenLinear(o.StateFile, stateOptions(o, key), retry)
 	}
-	return statefile.OpenDir(stateOptions(o, key), retry)
+	opt := stateOptions(o, key)
+	opt.Logf = logf
+	return statefile.OpenDir(opt, retry)
 }
 
 // startupCommand is TPM2_Startup(CLEAR or STATE).

@@ -18,6 +18,8 @@ type Options struct {
 	Mode    os.FileMode // of state files; 0 means 0640
 	NoFsync bool        // give up durability for speed
 	Key     *Key        // nil: not encrypted
+	// Logf is told what a user should know; nil: nobody.
+	Logf func(format string, a ...any)
 }
 
 // Dir is a locked folder of state files.
@@ -26,6 +28,8 @@ type Dir struct {
 	lock *os.File
 	// fs is what a crash test replaces.
 	fs fileSystem
+	// pair writes the permanent state for NoFsync; nil when it can't be done.
+	pair *pair
 }
 
 // ErrLocked says that another process uses the folder.
@@ -36,7 +40,13 @@ func OpenDir(opt Options, retry time.Duration) (*Dir, error) {
 	if opt.Mode == 0 {
 		opt.Mode = 0o640
 	}
+	if opt.Logf == nil {
+		opt.Logf = func(string, ...any) {}
+	}
 	d := &Dir{opt: opt, fs: osFS{}}
+	if opt.NoFsync {
+		d.pair = newPair(d.path(Permanent), d.sparePath())
+	}
 	if err := d.Lock(retry); err != nil {
 		return nil, err
 	}
@@ -75,10 +85,33 @@ func (d *Dir) Unlock() error {
 	if d.lock == nil {
 		return nil
 	}
-	err := d.lock.Close()
+	var err error
+	if d.pair != nil {
+		if err = d.pair.close(); err == nil {
+			err = d.removeCopies()
+		}
+	}
+	err = errors.Join(err, d.lock.Close())
 	d.lock = nil
 	return err
 }
+
+// removeCopies removes what a pair leaves beside the permanent state.
+func (d *Dir) removeCopies() error {
+	if d.pair != nil {
+		d.pair.safe = time.Time{}
+	}
+	var errs []error
+	for _, name := range []string{d.sparePath(), d.safePath()} {
+		if err := d.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Dir) sparePath() string { return d.path(Permanent) + ".spare" }
+func (d *Dir) safePath() string  { return d.path(Permanent) + ".safe" }
 
 // Close releases the folder.
 func (d *Dir) Close() error { return d.Unlock() }
@@ -99,9 +132,52 @@ func (d *Dir) Load(k Kind) ([]byte, error) {
 	}
 	p, err := Unseal(k, env, d.opt.Key)
 	if err != nil {
+		if p, ok := d.loadSafe(k); ok {
+			d.opt.Logf("%s: %v; the state of up to %v before is used", d.path(k), err, safeEvery)
+			return p, nil
+		}
 		return nil, fmt.Errorf("%s: %w", d.path(k), err)
 	}
+	if k == Permanent {
+		if err := d.dropSafe(); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.path(k), err)
+		}
+	}
 	return p, nil
+}
+
+// loadSafe returns the safe copy, where an earlier process wrote without syncing and
+// had no time to end, and a power cut tore the file.
+func (d *Dir) loadSafe(k Kind) ([]byte, bool) {
+	if k != Permanent {
+		return nil, false
+	}
+	env, err := d.fs.ReadFile(d.safePath())
+	if err != nil {
+		return nil, false
+	}
+	p, err := Unseal(k, env, d.opt.Key)
+	return p, err == nil
+}
+
+// dropSafe removes a copy that an earlier process left and that is older than the
+// state. It must not come back when that is damaged some day.
+func (d *Dir) dropSafe() error {
+	if d.pair != nil && d.pair.fd[0] >= 0 {
+		return nil // it is ours
+	}
+	f, err := os.Open(d.safePath())
+	if err != nil {
+		return nil
+	}
+	_ = f.Close() // only read
+	if f, err = os.Open(d.path(Permanent)); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return d.removeCopies()
 }
 
 // Store replaces the payload of a kind; when it returns nil the new one is
@@ -114,7 +190,39 @@ func (d *Dir) Store(k Kind, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	path := d.path(k)
+	if k == Permanent && d.pair != nil {
+		if err := d.storePair(env); !errors.Is(err, errNoPair) {
+			return err
+		}
+	}
+	return d.replace(k, d.path(k), env)
+}
+
+// storePair writes the permanent state by exchange, and a safe copy now and then.
+func (d *Dir) storePair(env []byte) error {
+	p := d.pair
+	if now := time.Now(); now.Sub(p.safe) >= safeEvery {
+		if err := d.replace(Permanent, d.safePath(), env); err != nil {
+			return err
+		}
+		p.safe = now
+	}
+	err := p.replace(env, uint32(d.opt.Mode.Perm()))
+	switch {
+	case errors.Is(err, errNoPair):
+		// The state is new, or somebody changed the folder.
+		return errors.Join(err, p.close())
+	case errors.Is(err, errNoExchange):
+		d.pair = nil
+		return errors.Join(errNoPair, p.close(), d.removeCopies())
+	case err != nil:
+		return fmt.Errorf("write the permanent state: %w", err)
+	}
+	return nil
+}
+
+// replace writes a file under another name first.
+func (d *Dir) replace(k Kind, path string, env []byte) error {
 	tmp := path + ".tmp"
 	if err := d.fs.WriteFile(tmp, env, d.opt.Mode, !d.opt.NoFsync); err != nil {
 		return fmt.Errorf("write the %v state: %w", k, err)
@@ -133,6 +241,16 @@ func (d *Dir) Store(k Kind, payload []byte) error {
 
 // Delete removes a kind; that it is not there is no error.
 func (d *Dir) Delete(k Kind) error {
+	if k == Permanent {
+		if d.pair != nil {
+			if err := d.pair.close(); err != nil {
+				return err
+			}
+		}
+		if err := d.removeCopies(); err != nil {
+			return err
+		}
+	}
 	if err := d.fs.Remove(d.path(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete the %v state: %w", k, err)
 	}
