@@ -24,8 +24,14 @@ func printCapabilities(w io.Writer) error {
 	return json.NewEncoder(w).Encode(map[string]any{"type": "swtpm", "features": features, "version": protocolVersion})
 }
 
+// Key sizes, in bits, that GetInfo tells of.
+var (
+	rsaSizes      = []int{2048, 3072, 4096}
+	camelliaSizes = []int{128, 192, 256}
+)
+
 // info is the text of the control channel's GetInfo.
-func info(flags uint64) string {
+func info(flags uint64, rsa1024 bool) string {
 	m := map[string]any{}
 	if flags&ptm.InfoTPMSpecification != 0 {
 		m["TPMSpecification"] = map[string]any{"family": "2.0", "level": 0, "revision": 159}
@@ -34,7 +40,11 @@ func info(flags uint64) string {
 		m["TPMAttributes"] = map[string]any{"manufacturer": "id:58454E00", "version": fmt.Sprintf("id:%08X", uint32(tpm2.FirmwareVersion>>32)), "model": "vtpmd"}
 	}
 	if flags&ptm.InfoTPMFeatures != 0 {
-		m["TPMFeatures"] = map[string]any{"RSAKeySizes": []int{2048, 3072, 4096}, "CamelliaKeySizes": []int{}}
+		rsa := rsaSizes
+		if rsa1024 {
+			rsa = append([]int{1024}, rsa...)
+		}
+		m["TPMFeatures"] = map[string]any{"RSAKeySizes": rsa, "CamelliaKeySizes": camelliaSizes}
 	}
 	text, err := json.Marshal(m)
 	if err != nil {

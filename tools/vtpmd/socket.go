@@ -105,7 +105,8 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 		Power: power(logf, o.RSA1024), Storage: d.storage, FileKey: fileKey, MigrationKey: migrationKey,
 		RejectLocality4: o.RejectLocality4, AllowSetLocality: o.AllowSetLocality, TPM2: true, Startup: startupCommand(o.Startup), Logf: logf,
 	})
-	d.control = &server.Control{Machine: d.machine, Shutdown: d.shutdown, Attach: d.attach, Info: info}
+	d.control = &server.Control{Machine: d.machine, Shutdown: d.shutdown, Attach: d.attach,
+		Info: func(flags uint64) string { return info(flags, o.RSA1024) }}
 	if err := writePID(o); err != nil {
 		return nil, errors.Join(err, d.storage.Close())
 	}
