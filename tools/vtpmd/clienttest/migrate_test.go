@@ -243,11 +243,17 @@ func (v *vm) until(command, field string, want any, bad ...any) {
 	}
 }
 
-// migrate sends the machine away, then ends this one.
-func (v *vm) migrate(uri string) {
+// send sends the machine away; this one stops.
+func (v *vm) send(uri string) {
 	v.t.Helper()
 	v.ask("migrate", map[string]string{"uri": uri})
 	v.until("query-migrate", "status", "completed", "failed", "cancelled")
+}
+
+// migrate sends the machine away, then ends this one.
+func (v *vm) migrate(uri string) {
+	v.t.Helper()
+	v.send(uri)
 	v.ask("quit", nil)
 	v.ended()
 }
@@ -302,6 +308,13 @@ func TestQEMUMigration(t *testing.T) {
 			second.enter("look")
 			second.expect("vtpmd: look 3 is good, NV holds 4")
 
+			// A migration whose destination is lost: the source goes on.
+			second.send("exec:cat > /dev/null")
+			second.ask("cont", nil)
+			second.until("query-status", "running", true)
+			second.enter("look")
+			second.expect("vtpmd: look 4 is good, NV holds 5")
+
 			second.migrate("exec:cat > " + file)
 			saved, err := os.ReadFile(file)
 			if err != nil {
@@ -318,14 +331,14 @@ func TestQEMUMigration(t *testing.T) {
 			third.greet()
 			third.until("query-status", "running", true)
 			third.enter("look")
-			third.expect("vtpmd: look 4 is good, NV holds 5")
+			third.expect("vtpmd: look 5 is good, NV holds 6")
 			third.enter("end")
 			third.expect("vtpmd: done")
 			third.ended()
 
 			d := startUnix(t, third.state, append([]string{"--flags", "not-need-init,startup-clear"}, keyArgs(c.args[2])...)...)
-			if got := value(d.tpm(read(0x01500001))); got != 5 {
-				t.Errorf("the folder's state has %d in NV, want 5", got)
+			if got := value(d.tpm(read(0x01500001))); got != 6 {
+				t.Errorf("the folder's state has %d in NV, want 6", got)
 			}
 		})
 	}

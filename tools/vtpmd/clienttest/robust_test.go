@@ -86,17 +86,8 @@ func (d *unixDaemon) resumed(t *testing.T, v uint64) {
 // either. What is on disk stays whole, and the TPM works again when there is room.
 func TestNoRoom(t *testing.T) {
 	for name, full := range map[string]func(t *testing.T, d *unixDaemon) (free func()){
-		"quota": func(t *testing.T, d *unixDaemon) func() {
-			var old unix.Rlimit
-			if err := unix.Prlimit(d.PID(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 100, Max: unix.RLIM_INFINITY}, &old); err != nil {
-				t.Fatal(err)
-			}
-			return func() {
-				if err := unix.Prlimit(d.PID(), unix.RLIMIT_FSIZE, &old, nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-		},
+		"quota":         quota,
+		"quota nofsync": quota,
 		"disk": func(t *testing.T, d *unixDaemon) func() {
 			ballast := filepath.Join(d.state, "ballast")
 			if err := os.WriteFile(ballast, make([]byte, smallDisk), 0o600); !errors.Is(err, unix.ENOSPC) {
@@ -121,8 +112,11 @@ func TestNoRoom(t *testing.T) {
 					}
 				})
 			}
+			if strings.HasSuffix(name, "nofsync") {
+				state += ",nofsync"
+			}
 			d := startUnix(t, state, "--flags", "not-need-init,startup-clear")
-			d.tpm(define(robustIndex), write(robustIndex, 1))
+			d.tpm(define(robustIndex), write(robustIndex, 1), write(robustIndex, 1))
 			free := full(t, d)
 			if rc := d.anyCode(write(robustIndex, 2)); rc == 0 {
 				t.Error("a write that could not be saved succeeded")
@@ -141,6 +135,22 @@ func TestNoRoom(t *testing.T) {
 				t.Errorf("the log does not say it: %s", d.Output())
 			}
 		})
+	}
+}
+
+// quota makes files longer than 100 octets impossible.
+func quota(t *testing.T, d *unixDaemon) func() {
+	var old unix.Rlimit
+	if err := unix.Prlimit(d.PID(), unix.RLIMIT_FSIZE, nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(d.PID(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 100, Max: old.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Prlimit(d.PID(), unix.RLIMIT_FSIZE, &old, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
