@@ -69,7 +69,7 @@ func managerStep(l *Lab) error {
 	if err := s.blank(); err != nil {
 		return err
 	}
-	if err := s.startManager(); err != nil {
+	if err := s.timedManager("a blank disk"); err != nil {
 		return err
 	}
 	if err := l.attachAdmin(); err != nil {
@@ -81,6 +81,14 @@ func managerStep(l *Lab) error {
 		}
 	}
 	return l.rollbacks(s)
+}
+
+// timedManager starts the manager and measures how long it takes until it serves.
+func (s *stack) timedManager(disk string) error {
+	start := time.Now()
+	err := s.startManager()
+	s.l.Metric("start of xl create of the manager to serving, with "+disk, time.Since(start).Seconds(), "s")
+	return err
 }
 
 // attachAdmin gives dom0 its device at the manager, as an operator would.
@@ -280,7 +288,10 @@ func (l *Lab) rollbacks(s *stack) error {
 	if err := l.refusedManager("an older pair of disks", old, "an old disk was put back"); err != nil {
 		return err
 	}
-	if err := s.up(); err != nil {
+	if err := s.timedManager("its store"); err != nil {
+		return err
+	}
+	if err := s.startVTPM(); err != nil {
 		return err
 	}
 	_, ready, err := s.serves()
