@@ -161,3 +161,46 @@ func TestGoneAmongOthers(t *testing.T) {
 	must(t, d.Close())
 	drivertest.Leaks(t, l.h, l.d)
 }
+
+// FuzzResponses answers several requests in flight with arbitrary responses. The
+// transfer ends, and succeeds only if each request was answered once, with success.
+func FuzzResponses(f *testing.F) {
+	const depth = 4
+	answer := func(ids ...byte) (b []byte) {
+		for _, id := range ids {
+			b = append(b, id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+		}
+		return b
+	}
+	f.Add(answer(1, 2, 3, 4))
+	f.Add(answer(4, 3, 2, 1))
+	f.Add(answer(1, 1, 2, 3))
+	f.Add(answer(2, 9))
+	failed := answer(1, 2, 3, 4, 5)
+	failed[10] = 0xFF
+	f.Add(failed)
+	f.Fuzz(func(t *testing.T, script []byte) {
+		seen := map[uint64]bool{}
+		l := newLab(t, mib, xentest.DiskConfig{Latency: time.Millisecond, Mangle: func(rsp []byte) []byte {
+			if len(script) < len(rsp) {
+				return nil
+			}
+			n := copy(rsp, script)
+			script = script[n:]
+			if binary.LittleEndian.Uint16(rsp[10:]) == 0 {
+				seen[binary.LittleEndian.Uint64(rsp)] = true
+			}
+			return rsp
+		}})
+		cfg := l.config()
+		cfg.Logf, cfg.RequestWait, cfg.Depth = nil, time.Second, depth
+		d, err := Open(cfg)
+		must(t, err)
+		n, err := d.ReadAt(make([]byte, depth*chunk), 0)
+		if err == nil && (n != depth*chunk || len(seen) < depth) {
+			t.Fatalf("%d bytes with %d good answers", n, len(seen))
+		}
+		must(t, d.Close())
+		drivertest.Leaks(t, l.h, l.d)
+	})
+}
