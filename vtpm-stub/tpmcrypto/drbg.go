@@ -1,5 +1,10 @@
 package tpmcrypto
 
+import (
+	"encoding"
+	"hash"
+)
+
 // DRBG is HMAC_DRBG with SHA-512 (90A 10.1.2), without prediction resistance.
 // Two instances made from the same values and read in the same way give the
 // same bytes: it is the source of Primary Objects (P1 27.6.3).
@@ -10,6 +15,9 @@ type DRBG struct {
 	s    Hasher
 	alg  Alg // SHA-512 but in tests
 	k, v []byte
+	// inner and outer hold the states of fill; an object that a call made for them
+	// would be garbage each time.
+	inner, outer [stateSize]byte
 }
 
 // maxGenerate is the most bytes one generate call may give (2^19 bits).
@@ -54,11 +62,70 @@ func (d *DRBG) Read(p []byte) (int, error) {
 
 // generate is 90A 10.1.2.5 with empty additional input.
 func (d *DRBG) generate(p []byte) {
+	if len(p) > 2*len(d.v) {
+		d.fill(p)
+	} else {
+		d.step(p)
+	}
+	d.update(nil, nil, nil)
+}
+
+func (d *DRBG) step(p []byte) {
 	for len(p) > 0 {
 		d.s.HMAC(d.alg, d.v[:0], d.k, d.v)
 		p = p[copy(p, d.v):]
 	}
-	d.update(nil, nil, nil)
+}
+
+// hashState is what the standard library's hashes can do: give their state and take
+// it back.
+type hashState interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
+// stateSize is enough for the state of each hash.
+const stateSize = 256
+
+// fill is step for many blocks: the key is hashed twice for all of them and not twice
+// for each, which is half the work.
+func (d *DRBG) fill(p []byte) {
+	h, ok := d.s.get(d.alg).(hashState)
+	if !ok {
+		d.step(p)
+		return
+	}
+	inner, err1 := d.padState(h, 0x36, d.inner[:0])
+	outer, err2 := d.padState(h, 0x5c, d.outer[:0])
+	for len(p) > 0 && err1 == nil && err2 == nil {
+		err1 = h.UnmarshalBinary(inner)
+		h.Write(d.v)
+		sum := h.Sum(d.s.sum[:0])
+		err2 = h.UnmarshalBinary(outer)
+		h.Write(sum)
+		h.Sum(d.v[:0])
+		p = p[copy(p, d.v):]
+	}
+	if err1 != nil || err2 != nil {
+		panic("tpmcrypto: internal error: a hash does not take its own state")
+	}
+	clear(d.inner[:])
+	clear(d.outer[:])
+}
+
+// padState appends the state of the hash after the key, XORed with a pad.
+func (d *DRBG) padState(h hashState, pad byte, dst []byte) ([]byte, error) {
+	block := d.s.pad[:d.alg.BlockSize()]
+	clear(block)
+	copy(block, d.k) // a digest is never longer than a block
+	for i := range block {
+		block[i] ^= pad
+	}
+	h.Reset()
+	h.Write(block)
+	clear(block)
+	return h.AppendBinary(dst)
 }
 
 // update is HMAC_DRBG_Update (90A 10.1.2.2).

@@ -193,3 +193,21 @@ func FuzzUnmarshalSequence(f *testing.F) {
 		}
 	})
 }
+
+// The way for many blocks gives what HMAC gives block by block, for each hash.
+func TestDRBGFill(t *testing.T) {
+	for _, a := range Hashes() {
+		for _, n := range []int{1, a.DigestSize(), 2*a.DigestSize() + 1, 300, 512, 1000} {
+			one, many := newDRBG(a, []byte("entropy"), nil, nil), newDRBG(a, []byte("entropy"), nil, nil)
+			x, y := make([]byte, n), make([]byte, n)
+			one.step(x)
+			many.fill(y)
+			if !bytes.Equal(x, y) || !bytes.Equal(one.v, many.v) {
+				t.Errorf("%#x: %d octets differ", a, n)
+			}
+			if many.inner != [stateSize]byte{} || many.outer != [stateSize]byte{} {
+				t.Errorf("%#x: the key's state stays in memory", a)
+			}
+		}
+	}
+}
