@@ -8,7 +8,7 @@ import (
 )
 
 // reseedAfter is how many refills of the pool one seed serves.
-const reseedAfter = 1024
+const reseedAfter = 256
 
 // seedRandom instantiates the generator of all random values.
 func (t *TPM) seedRandom() error {

@@ -51,7 +51,7 @@ type TPM struct {
 	broken   bool // Persist failed: failure mode survives _TPM_Init
 	hash     tpmcrypto.Hasher
 	drbg     *tpmcrypto.DRBG
-	pool     [512]byte // random octets not yet handed out: pool[poolLeft:]
+	pool     [2048]byte // random octets not yet handed out: pool[poolLeft:]
 	poolLeft int
 	refills  int
 	phys     bool // physical presence is asserted
