@@ -160,6 +160,12 @@ func TestTable(t *testing.T) {
 	if lines != len(want)+2 || !strings.Contains(string(text), "2026-01-02, a processor, swtpm 0.0.") || !strings.Contains(string(text), "| &nbsp;&nbsp;95th percentile | 18.0 us |") {
 		t.Errorf("%d lines of a table:\n%s", lines, text)
 	}
+	if s := r.bound(); !strings.Contains(s, "take 1.5 us between") || !strings.Contains(s, "of 1\nlines in less than 3 times that") || !strings.Contains(s, "most 2.7 times") {
+		t.Errorf("what the socket leaves: %s", s)
+	}
+	if s := rows([2]int{1000, 1}).bound(); s != "" {
+		t.Errorf("no floor: %s", s)
+	}
 	again := new(result)
 	if b, err := json.Marshal(r); err != nil || json.Unmarshal(b, again) != nil || again.Mean != r.Mean || len(again.Rows) != 2 || *again.Rows[0].Durable != *r.Rows[0].Durable {
 		t.Errorf("JSON does not come back: %v, %+v", err, again)
