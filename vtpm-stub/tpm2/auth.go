@@ -301,8 +301,7 @@ func (t *TPM) checkHMAC(a *authSession, i int) RC {
 			enc = c.sessions[c.encrypt].s.nonceTPM.bytes()
 		}
 	}
-	var buf [maxDigest]byte
-	want := t.sessionHMAC(buf[:0], a, t.cpHash(s.hash), a.nonce, s.nonceTPM.bytes(), dec, enc, a.attrs)
+	want := t.sessionHMAC(a, t.cpHash(s.hash), a.nonce, s.nonceTPM.bytes(), dec, enc, a.attrs)
 	if tpmcrypto.Equal(want, a.auth) {
 		return TPM_RC_SUCCESS
 	}
@@ -313,15 +312,26 @@ func (t *TPM) checkHMAC(a *authSession, i int) RC {
 }
 
 // sessionHMAC is authHMAC of TPM20-P1 section 19.6.5.
-func (t *TPM) sessionHMAC(dst []byte, a *authSession, pHash, newer, older, dec, enc []byte, attrs uint8) []byte {
-	var key [2 * maxDigest]byte
-	n := copy(key[:], a.s.key.bytes())
+func (t *TPM) sessionHMAC(a *authSession, pHash, newer, older, dec, enc []byte, attrs uint8) []byte {
+	b := &t.hmacs
+	n := copy(b.key[:], a.s.key.bytes())
 	if a.withValue {
-		n += copy(key[n:], a.value.bytes())
+		n += copy(b.key[n:], a.value.bytes())
 	}
-	dst = t.hash.HMAC(a.s.hash, dst, key[:n], pHash, newer, older, dec, enc, []byte{attrs})
-	clear(key[:])
-	return dst
+	b.attrs[0] = attrs
+	mac := t.hash.HMAC(a.s.hash, b.mac[:0], b.key[:n], pHash, newer, older, dec, enc, b.attrs[:])
+	clear(b.key[:n])
+	return mac
+}
+
+// hmacBufs are what the HMACs of sessions are made in. Each is valid until the next
+// one is made.
+type hmacBufs struct {
+	key    [2 * maxDigest]byte
+	attrs  [1]byte
+	mac    [maxDigest]byte
+	rpHead [8]byte
+	rp     [maxDigest]byte
 }
 
 // boundTo reports whether the session is bound to the entity as it is now.

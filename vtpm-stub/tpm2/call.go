@@ -127,7 +127,7 @@ func (t *TPM) cpHash(alg AlgID) []byte {
 		}
 		if h.n == 0 {
 			h.alg = alg
-			h.set(t.sumCommand(alg, true, true))
+			h.n = len(t.sumCommand(alg, h.b[:0], true, true))
 			return h.bytes()
 		}
 	}
@@ -135,7 +135,7 @@ func (t *TPM) cpHash(alg AlgID) []byte {
 }
 
 // nameHash returns the hash of the Names of the handles.
-func (t *TPM) nameHash(alg AlgID) []byte { return t.sumCommand(alg, false, false) }
+func (t *TPM) nameHash(alg AlgID) []byte { return t.sumCommand(alg, nil, false, false) }
 
 // paramHash returns the hash of code and parameters (TPM2_PolicyParameters).
 func (t *TPM) paramHash(alg AlgID) []byte {
@@ -144,7 +144,7 @@ func (t *TPM) paramHash(alg AlgID) []byte {
 	return t.hash.Sum(alg, nil, cc, c.params)
 }
 
-func (t *TPM) sumCommand(alg AlgID, code, params bool) []byte {
+func (t *TPM) sumCommand(alg AlgID, dst []byte, code, params bool) []byte {
 	c := &t.call
 	var list [1 + maxHandlesInCmd + 1][]byte
 	parts := list[:0]
@@ -161,5 +161,5 @@ func (t *TPM) sumCommand(alg AlgID, code, params bool) []byte {
 	if params {
 		parts = append(parts, c.params)
 	}
-	return t.hash.Sum(alg, nil, parts...)
+	return t.hash.Sum(alg, dst, parts...)
 }

@@ -1,5 +1,7 @@
 package tpm2
 
+import "encoding/binary"
+
 // setResponseAuth makes the response HMAC of the session for handle i use a
 // new authValue, for commands that change it and say so (TPM20-P3, e.g.
 // TPM2_HierarchyChangeAuth).
@@ -47,9 +49,8 @@ func (t *TPM) respondSession(a *authSession, params []byte) {
 	if !a.answersHMAC() {
 		w.u16(0)
 	} else {
-		var buf [maxDigest]byte
 		rp := t.rpHash(a.s.hash, params)
-		w.b2(t.sessionHMAC(buf[:0], a, rp, a.s.nonceTPM.bytes(), a.nonce, nil, nil, attrs))
+		w.b2(t.sessionHMAC(a, rp, a.s.nonceTPM.bytes(), a.nonce, nil, nil, attrs))
 	}
 	a.s.nonceCaller.set(a.nonce)
 	switch {
@@ -68,9 +69,9 @@ func (a *authSession) answersHMAC() bool {
 // rpHash returns the hash of code and parameters of the response
 // (TPM20-P1 section 16.8).
 func (t *TPM) rpHash(alg AlgID, params []byte) []byte {
-	var buf [8]byte
-	copy(buf[4:], handleName(Handle(t.call.def.cc)))
-	return t.hash.Sum(alg, nil, buf[:], params)
+	b := &t.hmacs
+	binary.BigEndian.PutUint32(b.rpHead[4:], uint32(t.call.def.cc))
+	return t.hash.Sum(alg, b.rp[:0], b.rpHead[:], params)
 }
 
 // resetPolicy starts the policy of a session over, after its use or by

@@ -60,6 +60,7 @@ type TPM struct {
 	call    call
 	cmdBuf  [maxCommandSize]byte
 	scratch [maxResponseSize]byte
+	hmacs   hmacBufs
 	saveBuf []byte
 }
 
