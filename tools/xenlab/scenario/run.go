@@ -55,6 +55,7 @@ type Result struct {
 	Checks   []report.Record `json:"checks"`
 	Metrics  []report.Record `json:"metrics,omitempty"`
 	Logs     string          `json:"logs"`
+	Void     int             `json:"void,omitempty"` // runs before this one in which the emulator broke a domain
 }
 
 // Options are the person's choices.
@@ -82,7 +83,22 @@ type runner struct {
 
 // Run runs a scenario and returns what was proven. The error is not nil when the run as a whole
 // could not be done; a failed check makes Result.OK false.
+//
+// A run in which the emulator broke a domain shows nothing and is repeated, which Result.Void counts.
 func (w *Workshop) Run(ctx context.Context, s *Scenario, opt Options) (Result, error) {
+	for void := 0; ; void++ {
+		res, err := w.runOnce(ctx, s, opt)
+		res.Void = void
+		if !errors.Is(err, errEmulator) || void == attempts-1 {
+			return res, err
+		}
+		if opt.Print != nil {
+			opt.Print(fmt.Sprintf("%v\nthis run is void; the scenario begins anew", err))
+		}
+	}
+}
+
+func (w *Workshop) runOnce(ctx context.Context, s *Scenario, opt Options) (Result, error) {
 	r := &runner{w: w, s: s, opt: opt, started: time.Now(), logs: make(map[string]*os.File)}
 	r.res = Result{Scenario: s.Name}
 	err := r.run(ctx)
@@ -282,21 +298,40 @@ func (r *runner) follow(ctx context.Context, m *machine.Machine, p Phase, conf m
 		done, err := read(m.Control(), func(rec report.Record) { r.record(p, rec) })
 		ended <- end{done, err}
 	}()
-	var err error
-	select {
-	case e := <-ended:
-		if e.err == nil && e.done.OK {
-			return nil
-		}
-		if e.err == nil {
-			if r.failedCheck() && strings.HasSuffix(e.done.Text, "checks failed") {
-				return nil // the table says which
+	check := time.NewTicker(2 * time.Second)
+	defer check.Stop()
+	for {
+		select {
+		case e := <-ended:
+			if e.err == nil && e.done.OK {
+				return nil
 			}
-			return fmt.Errorf("%s\nfull logs are in %s", e.done.Text, r.dir)
+			if e.err != nil {
+				e.err = fmt.Errorf("the machine stopped before its job was done: %w", e.err)
+			}
+			return r.whyNot(m, conf, e.done, e.err)
+		case <-ctx.Done():
+			return r.whyNot(m, conf, report.Record{}, context.Cause(ctx))
+		case <-check.C:
+			// What such a domain's peers would wait for will never come.
+			if brokenDomain(conf.ConsoleLog()) != "" {
+				return r.whyNot(m, conf, report.Record{}, errEmulator)
+			}
 		}
-		err = fmt.Errorf("the machine stopped before its job was done: %w", e.err)
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	}
+}
+
+// whyNot ends a machine whose job did not succeed, and says why.
+func (r *runner) whyNot(m *machine.Machine, conf machine.Config, done report.Record, err error) error {
+	if vcpu := brokenDomain(conf.ConsoleLog()); vcpu != "" {
+		m.PowerCut()
+		return fmt.Errorf("%w: %s in %s", errEmulator, vcpu, conf.ConsoleLog())
+	}
+	if err == nil {
+		if r.failedCheck() && strings.HasSuffix(done.Text, "checks failed") {
+			return nil // the table says which
+		}
+		return fmt.Errorf("%s\nfull logs are in %s", done.Text, r.dir)
 	}
 	m.PowerCut()
 	return fmt.Errorf("%w\n%s", err, r.lastWords(conf))

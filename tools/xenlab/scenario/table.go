@@ -40,6 +40,9 @@ func Table(res Result) string {
 	if !res.OK {
 		verdict = "FAILED"
 	}
+	if res.Void > 0 {
+		fmt.Fprintf(&b, "%s: %d void runs before this one: the emulator broke a domain\n", res.Scenario, res.Void)
+	}
 	fmt.Fprintf(&b, "%s: %s, %d of %d checks, %.0f s, logs in %s\n", res.Scenario, verdict,
 		passed, len(res.Checks), res.Seconds, res.Logs)
 	return b.String()
