@@ -190,3 +190,27 @@ func TestPersistentKeyOutlivesTransient(t *testing.T) {
 		}
 	}
 }
+
+// TestIntegrityKeyOutlivesTransient: the HMAC key of a storage key's children is its
+// own in the persistent copy, and gone from a flushed object.
+func TestIntegrityKeyOutlivesTransient(t *testing.T) {
+	x := newTestTPM(t)
+	p := x.storageParent()
+	c := x.create(p, "", []byte("data"), sealedTemplate(nil))
+	o := x.transient(p)
+	key := o.integrity
+	if len(key) == 0 {
+		t.Fatal("the key is not kept")
+	}
+	const kept Handle = 0x81000000
+	x.ok(x.cmdS(TPM_CC_EvictControl, handles(TPM_RH_OWNER, p), pw(""), u32(uint32(kept))))
+	x.drop(x.load(kept, c))
+	x.drop(p)
+	for _, b := range key {
+		if b != 0 || o.integrity != nil {
+			t.Fatal("the key of a flushed object stays in memory")
+		}
+	}
+	x.drop(x.load(kept, c))
+	x.drop(x.load(kept, x.create(kept, "", []byte("more"), sealedTemplate(nil))))
+}

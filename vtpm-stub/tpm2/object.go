@@ -21,6 +21,8 @@ type object struct {
 
 	// key and publicKey cache what parsing the key costs; never saved.
 	key, publicKey any
+	// integrity is the HMAC key of a storage key's children, after its first use.
+	integrity []byte
 }
 
 // auth returns the authValue.
@@ -127,6 +129,8 @@ func wipeObject(o *object) {
 	clear(o.sens.Seed)
 	clear(o.sens.Sensitive)
 	o.key, o.publicKey = nil, nil
+	clear(o.integrity)
+	o.integrity = nil
 	if o.seq != nil {
 		clear(o.seq.auth)
 	}
@@ -154,6 +158,7 @@ func (t *TPM) addPersistent(o *object, h Handle) RC {
 	c := *o
 	c.handle = h
 	c.pub, c.sens = o.pub.clone(), o.sens.clone()
+	c.integrity = nil // wiped with o
 	if c.pub.isML() {
 		c.key = nil // see keepML
 	}

@@ -13,12 +13,21 @@ type protection struct {
 	hash AlgID        // nameAlg of the parent
 	sym  TPMT_SYM_DEF // its symmetric algorithm; the mode is always CFB
 	seed []byte
+	// parent is set where the seed is that of a storage key, which keeps the HMAC key.
+	parent *object
 }
 
 // protectionOf returns the protection by the storage key o with a seed that is
 // shared for a duplicate or a credential.
 func protectionOf(o *object, seed []byte) protection {
 	return protection{hash: o.pub.NameAlg, sym: o.pub.Sym, seed: seed}
+}
+
+// protectionByParent returns the protection of the children of a storage key.
+func protectionByParent(o *object) protection {
+	p := protectionOf(o, o.sens.Seed)
+	p.parent = o
+	return p
 }
 
 // block returns the cipher that encrypts for an object of a Name, P1 (33).
@@ -35,9 +44,16 @@ func (p *protection) block(t *TPM, name []byte) cipher.Block {
 // mac returns outerHMAC, P1 (35) and (36): over the IV if there is one, the
 // encrypted data and the Name.
 func (p *protection) mac(t *TPM, data, name []byte) []byte {
+	if p.parent != nil && p.parent.integrity != nil {
+		return t.hash.HMAC(p.hash, nil, p.parent.integrity, data, name)
+	}
 	key := t.hash.KDFa(p.hash, nil, p.seed, "INTEGRITY", nil, nil, 8*p.hash.DigestSize())
 	m := t.hash.HMAC(p.hash, nil, key, data, name)
-	clear(key)
+	if p.parent != nil {
+		p.parent.integrity = key
+	} else {
+		clear(key)
+	}
 	return m
 }
 
@@ -123,7 +139,7 @@ func readSensitive(b []byte) (TPMT_SENSITIVE, RC) {
 // wrapPrivate returns the TPM2B_PRIVATE contents of a child of parent
 // (TPM20-P1 clause 22). o.name must be set.
 func (t *TPM) wrapPrivate(parent, o *object) []byte {
-	p := protectionOf(parent, parent.sens.Seed)
+	p := protectionByParent(parent)
 	iv := make([]byte, p.sym.Algorithm.SymBlockSize())
 	t.random(iv)
 	plain := sensitiveArea(o)
@@ -136,7 +152,7 @@ func (t *TPM) wrapPrivate(parent, o *object) []byte {
 // shares no memory with blob. Errors, without a parameter number:
 // TPM_RC_INTEGRITY; those of malformed structures.
 func (t *TPM) unwrapPrivate(parent *object, name, blob []byte) (TPMT_SENSITIVE, RC) {
-	p := protectionOf(parent, parent.sens.Seed)
+	p := protectionByParent(parent)
 	plain, rc := p.unwrap(t, name, true, blob)
 	if rc != TPM_RC_SUCCESS {
 		return TPMT_SENSITIVE{}, rc
