@@ -23,6 +23,13 @@ func main() {
 		echo(echoFD)
 		return
 	}
+	if len(os.Args) == 2 && os.Args[1] == awakeArg {
+		if err := stayAwake(); err != nil {
+			fmt.Fprintln(os.Stderr, "vtpmbench: stay awake:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := bench(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return
@@ -71,8 +78,12 @@ func bench(args []string) error {
 	if _, err := exec.LookPath(cfg.swtpm); err != nil {
 		return fmt.Errorf("nothing to compare with: %w", err)
 	}
-	r, err := measure(cfg)
+	stop, err := keepAwake()
 	if err != nil {
+		return err
+	}
+	r, err := measure(cfg)
+	if err = errors.Join(err, stop()); err != nil {
 		return err
 	}
 	if *asJSON {

@@ -64,7 +64,9 @@ socket in one run and take turns; only the time between a command and its answer
 counts, medians are shown. vtpmd runs with ` + "`--tpmstate dir=...,nofsync`" + `, because swtpm
 never syncs its state to disk; NV_Write is shown durable as well. Times depend on
 the machine and on what else it does; ratios are what to look at. The client makes bare
-system calls on a blocking socket, the same for both.
+system calls on a blocking socket, the same for both. Processes of the scheduler's idle
+class keep the processors from sleeping: to wake a virtual one takes longer than most
+commands.
 `
 
 // writeFile writes the table as Markdown.
