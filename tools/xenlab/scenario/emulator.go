@@ -11,7 +11,7 @@ import (
 var errEmulator = errors.New("the emulator started a domain in the hypervisor's own state")
 
 // attempts bounds how often a scenario is run when the emulator makes it void.
-const attempts = 3
+const attempts = 6
 
 // Xen reports a domain's triple fault and then the state in which it was. No kernel of the lab uses Xen's code
 // selector, e008: QEMU now and then saves the state of Xen itself, behind its VMRUN instruction, as that of the
