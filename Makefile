@@ -49,6 +49,10 @@ lab: images ## the Xen scenarios
 	$(XENLAB) run smoke
 	$(XENLAB) run lifecycle
 	$(XENLAB) run firstlight
+	$(XENLAB) run tools
+	$(XENLAB) run manager
+	$(XENLAB) run manager12
+	$(XENLAB) run storm
 
 bench: images bench-engine bench-manager bench-vtpmd ## benchmarks, as tables
 	$(XENLAB) run bench

@@ -121,7 +121,7 @@ func (l *lab) up(id abi.DomID, uuid string) *drivertest.LinuxFront {
 	l.t.Helper()
 	f := l.guest(id, uuid)
 	must(l.t, f.Probe())
-	must(l.t, f.Connect(3 * time.Second))
+	must(l.t, f.Connect(3*time.Second))
 	return f
 }
 
