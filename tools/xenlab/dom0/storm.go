@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -32,7 +33,7 @@ func (f eventFront) Send(cmd []byte) ([]byte, error) {
 	}
 	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
 		if s := f.state(); s == tpmFinish || s == tpmIdle {
-			rsp, err := f.answer(time.Second)
+			rsp, err := f.answer(time.Minute) // at once, however long this machine has just stood still
 			if err == nil && rsp == nil {
 				err = errors.New("the command was cancelled")
 			}
@@ -70,7 +71,7 @@ func (f eventFront) sleep(limit time.Duration) error {
 type client struct {
 	vtpm    *Domain
 	front   eventFront
-	saves   int
+	saves   atomic.Int64
 	longest time.Duration
 	last    []byte
 	err     error
@@ -173,14 +174,14 @@ func (c *client) define() error {
 
 // write saves a value that was never there before.
 func (c *client) write(index tpm2.NamedHandle) error {
-	value := binary.BigEndian.AppendUint64(nil, uint64(c.saves)+1)
+	value := binary.BigEndian.AppendUint64(nil, uint64(c.saves.Load())+1)
 	start := time.Now()
 	_, err := tpm2.NVWrite{AuthHandle: tpm2.TPMRHOwner, NVIndex: index, Data: tpm2.TPM2BMaxNVBuffer{Buffer: value}}.Execute(c.front)
 	if err != nil {
 		return err
 	}
 	c.longest = max(c.longest, time.Since(start))
-	c.saves++
+	c.saves.Add(1)
 	c.last = value
 	return nil
 }
@@ -218,12 +219,33 @@ func (l *Lab) storm(clients []*client, hostile eventFront, length time.Duration)
 			c.err = c.run(end)
 		}()
 	}
+	ended := make(chan struct{})
+	go l.watchStorm(clients, ended)
 	frames := 0
 	for time.Now().Before(end) {
 		frames += flood(hostile)
 	}
 	wg.Wait()
+	close(ended)
 	return frames
+}
+
+// watchStorm says from time to time how far the storm is.
+func (l *Lab) watchStorm(clients []*client, ended <-chan struct{}) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+			total := int64(0)
+			for _, c := range clients {
+				total += c.saves.Load()
+			}
+			l.Logf("  %d saves so far", total)
+		}
+	}
 }
 
 // flood sends a round of saves, questions and nonsense, and counts the answers.
@@ -256,8 +278,8 @@ func (l *Lab) stormResult(clients []*client, frames int, length time.Duration) {
 	for _, c := range clients {
 		l.Check("all commands of "+c.vtpm.Name+" succeed during the storm", c.err)
 		l.Check(c.vtpm.Name+" has the last value that was written", c.verify())
-		counts = append(counts, c.saves)
-		total += c.saves
+		counts = append(counts, int(c.saves.Load()))
+		total += int(c.saves.Load())
 		longest = max(longest, c.longest)
 	}
 	slices.Sort(counts)

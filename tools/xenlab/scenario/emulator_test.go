@@ -17,14 +17,18 @@ const fault = `(XEN) d3v0: upcall vector f3
 `
 
 func TestEmulatorFault(t *testing.T) {
-	own := strings.ReplaceAll(strings.ReplaceAll(fault, "e008:[<ffff82d0402044a5>]", "0010:[<ffffffff81000000>]"), "d3v0", "d5v1")
+	own := strings.ReplaceAll(strings.ReplaceAll(fault, "e008:[<ffff82d0402044a5>]", "0010:[<0000000000176bc0>]"), "d3v0", "d5v1")
+	linux := strings.ReplaceAll(fault, "e008:[<ffff82d0402044a5>]", "0010:[<ffffffff8103dddc>]")
+	user := strings.ReplaceAll(fault, "e008:[<ffff82d0402044a5>]", "0033:[<00007f5b9b765000>]")
 	for name, c := range map[string]struct{ console, want string }{
 		"nothing":               {"", ""},
 		"a healthy console":     {"(XEN) d3v0: upcall vector f3\n", ""},
 		"Xen's state":           {fault, "d3v0"},
 		"with carriage returns": {strings.ReplaceAll(fault, "\n", "\r\n"), "d3v0"},
 		// That is a domain which broke itself: it must not be excused.
-		"a domain's own state":             {own, ""},
+		"an image's own state":             {own, ""},
+		"a program's state":                {user, ""},
+		"the stock kernel's state":         {linux, "d3v0"},
 		"a domain's own, then Xen's":       {own + fault, "d3v0"},
 		"the report is not complete yet":   {fault[:strings.Index(fault, "RIP:")], ""},
 		"Xen's selector in another report": {"(XEN) RIP:    e008:[<ffff82d0402044a5>]\n", ""},
