@@ -212,6 +212,9 @@ func (t *TPM) checkPolicy(a *authSession, e *entity, role authRole) RC {
 	if p.ppRequired && !t.phys {
 		return TPM_RC_PP
 	}
+	if p.secureChannel {
+		return TPM_RC_CHANNEL
+	}
 	if p.checkWritten {
 		if e.nv == nil || e.nv.pub.Attributes.has(nvWritten) != p.written {
 			return TPM_RC_POLICY_FAIL

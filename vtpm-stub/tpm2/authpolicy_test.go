@@ -63,6 +63,7 @@ func TestPolicyUse(t *testing.T) {
 		{"extended locality", rw, func(_ *testTPM, p *policyState) { p.locality = 33 }, nil, TPM_RC_LOCALITY},
 		{"physical presence", rw, func(_ *testTPM, p *policyState) { p.ppRequired = true }, nil, TPM_RC_PP},
 		{"physical presence is there", rw, func(x *testTPM, p *policyState) { p.ppRequired = true; x.SetPhysicalPresence(true) }, nil, TPM_RC_SUCCESS},
+		{"secure channel", rw, func(_ *testTPM, p *policyState) { p.secureChannel = true }, nil, TPM_RC_CHANNEL},
 		{"not written", rw, func(_ *testTPM, p *policyState) { p.checkWritten = true }, nil, TPM_RC_SUCCESS},
 		{"written", rw, func(_ *testTPM, p *policyState) { p.checkWritten, p.written = true, true }, nil, TPM_RC_POLICY_FAIL},
 		{"password", rw, func(_ *testTPM, p *policyState) { p.password = true }, []byte("pass"), TPM_RC_SUCCESS},

@@ -38,7 +38,7 @@ func TestGetCapabilityLists(t *testing.T) {
 	x := fullTPM(t)
 	x.perm.ppCommands.put(TPM_CC_Shutdown, true)
 	alg := func(e []byte) uint32 { return uint32(binary.BigEndian.Uint16(e)) + 1 }
-	cca := func(e []byte) uint32 { return uint32(binary.BigEndian.Uint16(e[2:])) + 1 }
+	cca := func(e []byte) uint32 { return binary.BigEndian.Uint32(e)&0x2000FFFF + 1 } // vendor commands come last
 	for _, tt := range []struct {
 		name             string
 		capability, from uint32

@@ -124,13 +124,22 @@ func archiveSession(a *archive, s *session) {
 	}
 }
 
+// archivedSecureChannel is policyState.secureChannel in the octet of the binding.
+const archivedSecureChannel = 0x80
+
 func archivePolicy(a *archive, p *policyState) {
 	a.digest(&p.digest)
 	a.u64(&p.startTime)
 	a.u32(&p.epoch)
 	a.u64(&p.timeout)
 	a.u32((*uint32)(&p.commandCode))
-	a.u8((*uint8)(&p.binding))
+	// The flag came later. Programs that do not know it refuse the session, as its binding is none of theirs.
+	kind := uint8(p.binding)
+	if p.secureChannel {
+		kind |= archivedSecureChannel
+	}
+	a.u8(&kind)
+	p.binding, p.secureChannel = hashBinding(kind&^archivedSecureChannel), kind&archivedSecureChannel != 0
 	a.digest(&p.hash)
 	a.flag(&p.pcrBound)
 	a.u32(&p.pcrCounter)

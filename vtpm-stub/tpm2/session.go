@@ -91,6 +91,8 @@ type policyState struct {
 	checkWritten bool // PolicyNvWritten
 	written      bool
 
+	secureChannel bool // PolicyTransportSPDM, which no command here can satisfy
+
 	dupSelected bool // PolicyDuplicationSelect: nameHash is of object and new parent
 }
 

@@ -6,6 +6,6 @@ var tableCapability = []command{
 		flags: fReadOnlyOK | fFailureOK, run: cmdGetCapability},
 	{cc: TPM_CC_TestParms, name: "TestParms", run: cmdTestParms,
 		flags: fReadOnlyOK},
-	{cc: TPM_CC_SetCapability, name: "SetCapability", handles: []handleSpec{{kind: hHierAuth, null: true, role: roleUser}},
+	{cc: TPM_CC_SetCapability, name: "SetCapability", run: cmdSetCapability, handles: []handleSpec{{kind: hHierAuth, null: true, role: roleUser}},
 		flags: fNV | fPP | fDecrypt},
 }

@@ -46,6 +46,6 @@ var tablePolicy = []command{
 		flags: fDecrypt | fReadOnlyOK},
 	{cc: TPM_CC_PolicyParameters, name: "PolicyParameters", run: cmdPolicyParameters, handles: []handleSpec{{kind: hPolicy}},
 		flags: fDecrypt | fReadOnlyOK},
-	{cc: TPM_CC_PolicyTransportSPDM, name: "PolicyTransportSPDM", handles: []handleSpec{{kind: hPolicy}},
+	{cc: TPM_CC_PolicyTransportSPDM, name: "PolicyTransportSPDM", run: cmdPolicyTransportSPDM, handles: []handleSpec{{kind: hPolicy}},
 		flags: fDecrypt | fReadOnlyOK},
 }

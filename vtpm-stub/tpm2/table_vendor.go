@@ -10,6 +10,6 @@ var tableVendor = []command{
 		flags: fDecrypt | fReadOnlyOK},
 	{cc: TPM_CC_ACT_SetTimeout, name: "ACT_SetTimeout", run: cmdACTSetTimeout, handles: []handleSpec{{kind: hACT, role: roleUser}},
 		flags: fReadOnlyOK},
-	{cc: TPM_CC_Vendor_TCG_Test, name: "Vendor_TCG_Test",
+	{cc: TPM_CC_Vendor_TCG_Test, name: "Vendor_TCG_Test", run: cmdVendorTCGTest,
 		flags: fDecrypt | fEncrypt},
 }
