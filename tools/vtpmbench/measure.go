@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stat sums up the times of one command on one TPM.
@@ -66,7 +68,7 @@ func measure(cfg config) (r *result, err error) {
 		}
 	}()
 	for _, p := range programs {
-		state := filepath.Join(cfg.dir, p.name)
+		state := filepath.Join(cfg.dir, "state-"+p.name)
 		if err := os.Mkdir(state, 0o700); err != nil {
 			return nil, err
 		}
@@ -76,9 +78,24 @@ func measure(cfg config) (r *result, err error) {
 		}
 		cs = append(cs, c)
 	}
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, err
+	}
+	pids := []int{os.Getpid()}
+	for _, c := range cs {
+		pids = append(pids, c.proc.PID())
+	}
 	for _, o := range ops {
 		if !cfg.only.MatchString(o.name) {
 			continue
+		}
+		cpus := oneOf(&all)
+		if o.parallel {
+			cpus = &all
+		}
+		if err := confine(cpus, pids...); err != nil {
+			return nil, err
 		}
 		w, err := compare(cfg, o, cs)
 		if err != nil {
@@ -93,12 +110,18 @@ func measure(cfg config) (r *result, err error) {
 		}
 		r.Memory[c.name] = memory{now, peak}
 	}
+	if err := confine(&all, pids...); err != nil {
+		return nil, err
+	}
 	if cfg.only.MatchString(startName) {
 		w, err := compareStart(cfg, programs[:2])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", startName, err)
 		}
 		r.Rows = append(r.Rows, w)
+	}
+	if err := confine(oneOf(&all), os.Getpid()); err != nil {
+		return nil, err
 	}
 	if r.Floor, err = measureFloor(cfg.budget); err != nil {
 		return nil, err

@@ -66,7 +66,8 @@ never syncs its state to disk; NV_Write is shown durable as well. Times depend o
 the machine and on what else it does; ratios are what to look at. The client makes bare
 system calls on a blocking socket, the same for both. Processes of the scheduler's idle
 class keep the processors from sleeping: to wake a virtual one takes longer than most
-commands.
+commands. Client and TPM share one processor, as to call the other one takes as long;
+SelfTest, RSA keys and the start have all of them.
 `
 
 // writeFile writes the table as Markdown.
