@@ -314,7 +314,7 @@ func (r *runner) follow(ctx context.Context, m *machine.Machine, p Phase, conf m
 			return r.whyNot(m, conf, report.Record{}, context.Cause(ctx))
 		case <-check.C:
 			// What such a domain's peers would wait for will never come.
-			if brokenDomain(conf.ConsoleLog()) != "" {
+			if brokenDomain(conf.ConsoleLog(), foreign) != "" {
 				return r.whyNot(m, conf, report.Record{}, errEmulator)
 			}
 		}
@@ -323,7 +323,7 @@ func (r *runner) follow(ctx context.Context, m *machine.Machine, p Phase, conf m
 
 // whyNot ends a machine whose job did not succeed, and says why.
 func (r *runner) whyNot(m *machine.Machine, conf machine.Config, done report.Record, err error) error {
-	if vcpu := brokenDomain(conf.ConsoleLog()); vcpu != "" {
+	if vcpu := brokenDomain(conf.ConsoleLog(), excused); vcpu != "" {
 		m.PowerCut()
 		return fmt.Errorf("%w: %s in %s", errEmulator, vcpu, conf.ConsoleLog())
 	}
