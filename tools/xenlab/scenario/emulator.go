@@ -10,7 +10,7 @@ import (
 var errEmulator = errors.New("the emulator broke a domain")
 
 // attempts bounds how often a scenario is run when the emulator makes it void.
-const attempts = 6
+const attempts = 12
 
 // Xen reports a domain's triple fault and then the state in which it was. Two states cannot be the domain's fault:
 //
