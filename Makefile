@@ -13,7 +13,7 @@ VERSION ?= 0.0.0-dev
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab bench bench-engine bench-manager bench-vtpmd repro release install deps clean
+.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab storm bench bench-engine bench-manager bench-vtpmd repro release install deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,8 @@ lab: images ## the Xen scenarios
 	$(XENLAB) run tools
 	$(XENLAB) run manager
 	$(XENLAB) run manager12
+
+storm: images ## 20 vTPM domains on one manager, all saving, one client hostile
 	$(XENLAB) run storm
 
 bench: images bench-engine bench-manager bench-vtpmd ## benchmarks, as tables
