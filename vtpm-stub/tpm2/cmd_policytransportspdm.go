@@ -26,15 +26,12 @@ func cmdPolicyTransportSPDM(t *TPM, c *call) RC {
 		s.extend(t, TPM_CC_PolicyTransportSPDM)
 	} else {
 		// The sizes tell the two Names apart when there is only one (equation 11).
-		names := t.hash.Sum(s.hash, nil, sized(req), req, sized(tpm), tpm)
+		names := t.hash.Sum(s.hash, nil, u16Bytes(uint16(len(req))), req, u16Bytes(uint16(len(tpm))), tpm)
 		s.extend(t, TPM_CC_PolicyTransportSPDM, names)
 	}
 	s.policy.secureChannel = true
 	return TPM_RC_SUCCESS
 }
-
-// sized is the size field of a TPM2B.
-func sized(b []byte) []byte { return []byte{byte(len(b) >> 8), byte(len(b))} }
 
 // checkKeyName checks that a Name that may be empty is one of an object.
 func checkKeyName(name []byte) RC {

@@ -3,6 +3,7 @@ package tpm2
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"xenvtpm/vtpm-stub/tpmcrypto"
@@ -142,6 +143,56 @@ func TestSequencesSaved(t *testing.T) {
 	for i, got := range feed("rest") {
 		if !bytes.Equal(got, want[i]) {
 			t.Errorf("sequence %d: %x, want %x", i, got, want[i])
+		}
+	}
+}
+
+// TestVolatileSequenceUnsound: a sequence without the running digests of its kind
+// is refused when it is loaded, not found out when a command uses it.
+func TestVolatileSequenceUnsound(t *testing.T) {
+	hash := func(a AlgID) *tpmcrypto.Sequence {
+		s, err := tpmcrypto.NewHashSequence(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var banks []*tpmcrypto.Sequence
+	for _, a := range hashAlgs {
+		banks = append(banks, hash(a))
+	}
+	swapped := slices.Clone(banks)
+	swapped[0], swapped[1] = swapped[1], swapped[0]
+	for name, c := range map[string]struct {
+		s  sequence
+		ok bool
+	}{
+		"hash":  {sequence{kind: seqHash, hashes: banks[:1]}, true},
+		"event": {sequence{kind: seqEvent, hashes: banks}, true},
+		"sign": {sequence{kind: seqSign, hashes: banks[1:2],
+			scheme: TPMT_SCHEME{Scheme: TPM_ALG_ECDSA, Hash: hashAlgs[1]}}, true},
+		"verify without its ticket": {sequence{kind: seqVerify, hashes: banks[1:2],
+			scheme: TPMT_SCHEME{Scheme: TPM_ALG_ECDSA, Hash: hashAlgs[1]}}, false},
+		"hash without a digest": {sequence{kind: seqHash}, false},
+		"hash with two digests": {sequence{kind: seqHash, hashes: banks[:2]}, false},
+		"event without a bank":  {sequence{kind: seqEvent, hashes: banks[1:]}, false},
+		"event with none":       {sequence{kind: seqEvent}, false},
+		"event, other order":    {sequence{kind: seqEvent, hashes: swapped}, false},
+		"sign without a digest": {sequence{kind: seqSign}, false},
+		"ML-DSA with a hash": {sequence{kind: seqSign, hashes: banks[:1],
+			scheme: TPMT_SCHEME{Scheme: TPM_ALG_MLDSA}}, false},
+		"no kind":      {sequence{hashes: banks[:1]}, false},
+		"unknown kind": {sequence{kind: seqVerify + 1, hashes: banks[:1]}, false},
+	} {
+		x := newTestTPM(t)
+		x.addObject(&object{hierarchy: TPM_RH_NULL, seq: &c.s})
+		v, err := x.SaveVolatile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.reboot()
+		if err := x.LoadVolatile(v); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package tpm2
 
 import (
+	"slices"
+
 	"xenvtpm/vtpm-stub/tpmcrypto"
 )
 
@@ -79,9 +81,38 @@ func archiveSequence(a *archive, s *sequence) {
 	if s.kind == seqCMAC {
 		archiveCMAC(a, s)
 	}
-	if a.loading() && (s.kind < seqHash || s.kind > seqVerify || s.headLen > len(s.head)) {
+	if a.loading() && a.in.rc == TPM_RC_SUCCESS && (s.headLen > len(s.head) || !s.sound()) {
 		a.bad()
 	}
+}
+
+// sound reports whether a loaded sequence holds the running digests that its kind has.
+func (s *sequence) sound() bool {
+	var want []AlgID
+	switch s.kind {
+	case seqEvent:
+		want = hashAlgs[:]
+	case seqHash, seqHMAC:
+		want = []AlgID{0} // any hash
+	case seqSign:
+		want = []AlgID{s.messageAlg()}
+	case seqVerify:
+		want = []AlgID{s.messageAlg(), ticketHash}
+	case seqCMAC:
+	default:
+		return false
+	}
+	return slices.EqualFunc(s.hashes, want, func(h *tpmcrypto.Sequence, a AlgID) bool {
+		return h.Alg() == a || a == 0 && h.Alg().IsHash()
+	})
+}
+
+// messageAlg is the algorithm of a signing sequence's running digest.
+func (s *sequence) messageAlg() AlgID {
+	if s.scheme.Scheme == TPM_ALG_MLDSA {
+		return tpmcrypto.AlgSHAKE256_512
+	}
+	return s.scheme.Hash
 }
 
 // maxHashState bounds the saved state of a running hash or HMAC.

@@ -18,8 +18,8 @@ const (
 type sequence struct {
 	kind sequenceKind
 	auth []byte
-	// hashes: one for seqHash, seqHMAC, seqSign and seqVerify; one for each
-	// bank for seqEvent, in the order of hashAlgs.
+	// hashes: one for seqHash, seqHMAC and seqSign; for seqVerify also the
+	// ticket's HMAC; one for each bank for seqEvent, in the order of hashAlgs.
 	hashes []*tpmcrypto.Sequence
 	cmac   *tpmcrypto.CMAC // seqCMAC
 	cmacOf tpmcrypto.Alg   // seqCMAC: the cipher

@@ -1,6 +1,7 @@
 package tpmcrypto
 
 import (
+	"crypto/sha3"
 	"encoding"
 	"encoding/binary"
 	"hash"
@@ -99,8 +100,25 @@ func UnmarshalSequence(b []byte) (*Sequence, error) {
 	if n > 0 {
 		s.outer = append([]byte(nil), b[:n]...)
 	}
-	if s.inner.(encoding.BinaryUnmarshaler).UnmarshalBinary(b[n:]) != nil {
+	if s.inner.(encoding.BinaryUnmarshaler).UnmarshalBinary(b[n:]) != nil || !absorbing(s.alg, b[n:]) {
 		return nil, ErrSize
 	}
 	return s, nil
+}
+
+// absorbing reports whether a sponge's saved state can take more data. Its
+// last two octets are the place in the block and the direction; the library
+// restores a state that was read from as well, and such a one panics when it
+// is written to. Only foreign bytes hold it: a Sequence saves no such state.
+func absorbing(a Alg, state []byte) bool {
+	block := a.BlockSize()
+	switch a {
+	case AlgSHA3_256, AlgSHA3_384, AlgSHA3_512:
+	case AlgSHAKE256_512:
+		block = sha3.NewSHAKE256().BlockSize()
+	default:
+		return true
+	}
+	place, direction := state[len(state)-2], state[len(state)-1]
+	return int(place) < block && direction == 0
 }
