@@ -3,6 +3,7 @@ package tpmcrypto
 import (
 	"crypto/subtle"
 	"math/big"
+	"sync"
 )
 
 // genericCurve is a short Weierstrass curve of prime order over Modulus
@@ -14,7 +15,11 @@ type genericCurve struct {
 	a, b3 []uint64
 	b     []uint64
 	gen   Point
+	comb  func() *pointTable // of the generator
 }
+
+// pointTable holds what a window of four bits selects from.
+type pointTable [16]projPoint
 
 // projPoint is (X:Y:Z) with x = X/Z, y = Y/Z.
 type projPoint struct{ x, y, z []uint64 }
@@ -29,6 +34,7 @@ func newGeneric(g *Group) *Group {
 	c.b3 = f.New()
 	f.Add(c.b3, c.b, c.b)
 	f.Add(c.b3, c.b3, c.b)
+	c.comb = sync.OnceValue(c.newComb)
 	g.arith = c
 	return g
 }
@@ -95,11 +101,49 @@ func (c *genericCurve) add(p, q Point) Point {
 	return c.encode(r)
 }
 
-func (c *genericCurve) baseMul(k []byte) Point { return c.mul(k, c.gen) }
+// combRows is the distance in bits between the teeth of the generator's comb.
+const combRows = 64
 
-// mul is a fixed window of four bits, each table entry read for each window.
+// newComb makes the table of the generator: entry i is the sum of [2^(64 j)]G over the
+// bits j of i, so that one pass over 64 rows of bits multiplies by 256.
+func (c *genericCurve) newComb() *pointTable {
+	var t pointTable
+	t[0] = c.infinity()
+	tooth := c.decode(c.gen)
+	for i := 1; i < len(t); i *= 2 {
+		for j := range i {
+			t[i+j] = c.newPoint()
+			c.addProj(t[i+j], t[j], tooth)
+		}
+		for range combRows {
+			c.addProj(tooth, tooth, tooth)
+		}
+	}
+	return &t
+}
+
+// baseMul is mul for the generator: a comb of four teeth, a quarter of the doublings.
+func (c *genericCurve) baseMul(k []byte) Point {
+	if len(k) != 4*combRows/8 {
+		return c.mul(k, c.gen) // a longer scalar, or a larger curve
+	}
+	table, acc, pick := c.comb(), c.infinity(), c.newPoint()
+	for row := combRows - 1; row >= 0; row-- {
+		var w byte
+		for tooth := range 4 {
+			bit := row + combRows*tooth
+			w |= k[len(k)-1-bit/8] >> (bit % 8) & 1 << tooth
+		}
+		c.addProj(acc, acc, acc)
+		table.pick(pick, w)
+		c.addProj(acc, acc, pick)
+	}
+	return c.encode(acc)
+}
+
+// mul is a fixed window of four bits.
 func (c *genericCurve) mul(k []byte, p Point) Point {
-	var table [16]projPoint
+	var table pointTable
 	table[0], table[1] = c.infinity(), c.decode(p)
 	for i := 2; i < len(table); i++ {
 		table[i] = c.newPoint()
@@ -111,16 +155,21 @@ func (c *genericCurve) mul(k []byte, p Point) Point {
 			for range 4 {
 				c.addProj(acc, acc, acc)
 			}
-			for i, e := range table {
-				mask := -uint64(subtle.ConstantTimeByteEq(w, byte(i)))
-				choose(pick.x, e.x, mask)
-				choose(pick.y, e.y, mask)
-				choose(pick.z, e.z, mask)
-			}
+			table.pick(pick, w)
 			c.addProj(acc, acc, pick)
 		}
 	}
 	return c.encode(acc)
+}
+
+// pick sets p to entry w < 16 and reads every entry to do so.
+func (t *pointTable) pick(p projPoint, w byte) {
+	for i, e := range t {
+		mask := -uint64(subtle.ConstantTimeByteEq(w, byte(i)))
+		choose(p.x, e.x, mask)
+		choose(p.y, e.y, mask)
+		choose(p.z, e.z, mask)
+	}
 }
 
 // addProj sets r = p + q for any two points, equal, opposite and infinite ones

@@ -168,11 +168,30 @@ func (md *Modulus) subOnce(z *[4]uint64, t0, t1, t2, t3, t4 uint64) {
 
 // Sub sets z = x - y. Arguments may be the same slice.
 func (md *Modulus) Sub(z, x, y []uint64) {
+	if len(md.m) == 4 {
+		md.sub4((*[4]uint64)(z), (*[4]uint64)(x), (*[4]uint64)(y))
+		return
+	}
 	mask := -sub(z, x, y)
 	var c uint64
 	for i := range z {
 		z[i], c = bits.Add64(z[i], md.m[i]&mask, c)
 	}
+}
+
+// sub4 is Sub for four limbs.
+func (md *Modulus) sub4(z, x, y *[4]uint64) {
+	m := (*[4]uint64)(md.m)
+	t0, b := bits.Sub64(x[0], y[0], 0)
+	t1, b := bits.Sub64(x[1], y[1], b)
+	t2, b := bits.Sub64(x[2], y[2], b)
+	t3, b := bits.Sub64(x[3], y[3], b)
+	mask := -b // all ones where x was smaller
+	t0, c := bits.Add64(t0, m[0]&mask, 0)
+	t1, c = bits.Add64(t1, m[1]&mask, c)
+	t2, c = bits.Add64(t2, m[2]&mask, c)
+	t3, _ = bits.Add64(t3, m[3]&mask, c)
+	z[0], z[1], z[2], z[3] = t0, t1, t2, t3
 }
 
 // montMul sets z = x*y/R. Arguments may be the same slice.

@@ -42,14 +42,15 @@ func StartTests() []Alg {
 	return append(Hashes(), AlgHMAC, AlgKDF1_108, AlgAES, AlgCFB, AlgCTR)
 }
 
-// SelfTestAll runs the known-answer tests of algorithms, about 8 ms for all of them on
-// one processor; each processor takes tests in turn. The error is that of the first
-// algorithm in the list that failed.
+// SelfTestAll runs the known-answer tests of algorithms, about 5 ms for all of them on
+// one processor; each processor takes tests in turn, from the end of the list, where the
+// long ones are. The error is that of the first algorithm in the list that failed.
 func SelfTestAll(algs []Alg) error {
 	errs := make([]error, len(algs))
-	var next atomic.Int32
+	var left atomic.Int32
+	left.Store(int32(len(algs)))
 	parallel(func(int) {
-		for i := next.Add(1) - 1; int(i) < len(algs); i = next.Add(1) - 1 {
+		for i := left.Add(-1); i >= 0; i = left.Add(-1) {
 			errs[i] = SelfTest(algs[i])
 		}
 	})

@@ -2,6 +2,7 @@ package tpmcrypto
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 )
 
@@ -42,5 +43,17 @@ func BenchmarkSelfTestAll(b *testing.B) {
 		if err := SelfTestAll(SelfTests()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkSelfTest(b *testing.B) {
+	for _, a := range SelfTests() {
+		b.Run(fmt.Sprintf("%#x", uint16(a)), func(b *testing.B) {
+			for b.Loop() {
+				if err := SelfTest(a); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
