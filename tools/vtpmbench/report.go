@@ -67,7 +67,7 @@ the machine and on what else it does; ratios are what to look at. The client mak
 system calls on a blocking socket, the same for both. Processes of the scheduler's idle
 class keep the processors from sleeping: to wake a virtual one takes longer than most
 commands. Client and TPM share one processor, as to call the other one takes as long;
-SelfTest, RSA keys and the start have all of them.
+SelfTest, RSA keys and signatures, and the start have all of them.
 `
 
 // writeFile writes the table as Markdown.

@@ -116,6 +116,7 @@ func sub(z, x, y []uint64) uint64 {
 
 // choose sets z = x where mask is all ones and leaves it where it is zero.
 func choose(z, x []uint64, mask uint64) {
+	x = x[:len(z)]
 	for i := range z {
 		z[i] ^= mask & (z[i] ^ x[i])
 	}
@@ -382,6 +383,20 @@ func (md *Modulus) expMont(z, x []uint64, e []byte) {
 		}
 	}
 	copy(z, acc)
+}
+
+// ExpPublic is Exp for an exponent that is no secret, at least 1: time depends on it.
+func (md *Modulus) ExpPublic(z, x []uint64, e uint) {
+	t := md.New()
+	md.toMont(t, x)
+	acc := append([]uint64(nil), t...)
+	for i := bits.Len(e) - 2; i >= 0; i-- {
+		md.montMul(acc, acc, acc)
+		if e>>i&1 == 1 {
+			md.montMul(acc, acc, t)
+		}
+	}
+	md.fromMont(z, acc)
 }
 
 // InvPrime sets z = x^-1 for a prime modulus, by Fermat; 0 gives 0.

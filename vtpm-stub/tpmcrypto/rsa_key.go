@@ -151,16 +151,15 @@ func (k *RSAPublicKey) RawEncrypt(m []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrValue
 	}
-	md.Exp(z, z, exponentBytes(k.std.E))
+	md.ExpPublic(z, z, uint(k.std.E))
 	return md.Bytes(z), nil
 }
 
-func exponentBytes(e int) []byte { return big.NewInt(int64(e)).Bytes() }
-
 // RawDecrypt is RSADP (P1 B.3): c^d mod n with Size bytes, by CRT in constant
-// time. crypto/rsa does not offer it. The result is checked with the public
-// exponent, so that a miscomputation (of a key with composite factors) does
-// not leave the TPM. Errors as RawEncrypt, and ErrDecrypt.
+// time, with the two halves on two processors where there are two. crypto/rsa
+// does not offer it. The result is checked with the public exponent, so that a
+// miscomputation (a fault, a key with composite factors) does not leave the
+// TPM. Errors as RawEncrypt, and ErrDecrypt.
 func (k *RSAPrivateKey) RawDecrypt(c []byte) ([]byte, error) {
 	c, ok := pad(c, k.pub.Size())
 	if !ok {
@@ -170,9 +169,8 @@ func (k *RSAPrivateKey) RawDecrypt(c []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrValue
 	}
-	m1, m2 := k.p.Reduce(c), k.q.Reduce(c)
-	k.p.Exp(m1, m1, k.std.Precomputed.Dp.FillBytes(make([]byte, k.p.Size())))
-	k.q.Exp(m2, m2, k.std.Precomputed.Dq.FillBytes(make([]byte, k.q.Size())))
+	var m1, m2 []uint64
+	both(func() { m1 = power(k.p, c, k.std.Precomputed.Dp) }, func() { m2 = power(k.q, c, k.std.Precomputed.Dq) })
 	// m = m2 + q * (qInv * (m1 - m2) mod p), which is below n.
 	h := k.p.Reduce(k.q.Bytes(m2))
 	k.p.Sub(h, m1, h)
@@ -181,9 +179,16 @@ func (k *RSAPrivateKey) RawDecrypt(c []byte) ([]byte, error) {
 	k.n.Mul(m, m, k.n.Reduce(k.std.Primes[1].Bytes()))
 	k.n.Add(m, m, k.n.Reduce(k.q.Bytes(m2)))
 	check := k.n.New()
-	k.n.Exp(check, m, exponentBytes(k.pub.std.E))
+	k.n.ExpPublic(check, m, uint(k.pub.std.E))
 	if subtle.ConstantTimeCompare(k.n.Bytes(check), k.n.Bytes(cn)) != 1 {
 		return nil, ErrDecrypt
 	}
 	return k.n.Bytes(m), nil
+}
+
+// power returns c^d modulo a prime of the key.
+func power(prime *Modulus, c []byte, d *big.Int) []uint64 {
+	x := prime.Reduce(c)
+	prime.Exp(x, x, d.FillBytes(make([]byte, prime.Size())))
+	return x
 }

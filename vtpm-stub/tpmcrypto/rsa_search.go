@@ -59,6 +59,19 @@ func parallel(f func(worker int)) {
 	wg.Wait()
 }
 
+// both runs f and g, on two processors where there are two.
+func both(f, g func()) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		f()
+		g()
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(f)
+	g()
+	wg.Wait()
+}
+
 // work tests candidates. canceled is asked in the caller's goroutine only.
 func (s *window) work(caller bool) {
 	f := newFermat(s.bits)

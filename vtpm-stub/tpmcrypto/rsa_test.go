@@ -227,6 +227,30 @@ func TestRSASchemes(t *testing.T) {
 	}
 }
 
+// Both ways to sign give the same signature.
+func TestSignPKCS1Ways(t *testing.T) {
+	for _, bits := range []int{1024, 2048} {
+		k := testKey(t, bits)
+		for _, h := range Hashes() {
+			digest := Sum(h, []byte("message"))
+			std, err := k.signPKCS1Std(h, digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if own, err := k.signPKCS1(h, digest); err != nil || !bytes.Equal(own, std) {
+				t.Errorf("%d %#x: %v\n%x, want\n%x", bits, h, err, own, std)
+			}
+		}
+	}
+	digest := make([]byte, 64)
+	if em, ok := encodePKCS1(AlgSHA512, digest, 19+64+11); !ok || !bytes.Equal(em[:12], append([]byte{0, 1}, append(fill(0xff, 8), 0, 0x30)...)) {
+		t.Errorf("the shortest encoding: %x", em)
+	}
+	if _, ok := encodePKCS1(AlgSHA512, digest, 19+64+10); ok {
+		t.Error("an encoding without room for its padding")
+	}
+}
+
 // PSS salts of every length verify, as other signers choose theirs.
 func TestPSSSaltLengths(t *testing.T) {
 	k := testKey(t, 1024)
