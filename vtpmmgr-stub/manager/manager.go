@@ -51,7 +51,7 @@ type Config struct {
 	RollbackOff bool               // do not tie the store to the hardware counter
 	Forget      proto.UUID         // make a new store although the hardware remembers this one
 	Rand        io.Reader
-	Now         func() time.Time // for the event log; nil = no times
+	Now         func() time.Time // for the event log and the time of a start; nil = no times
 	Logf        func(format string, args ...any)
 }
 
@@ -84,7 +84,8 @@ type Manager struct {
 	c        Config
 	logf     func(string, ...any)
 	store    *store.Store
-	degraded error // why LOAD and SAVE are refused, nil if they are not
+	degraded error     // why LOAD and SAVE are refused, nil if they are not
+	began    time.Time // of the start, until it has succeeded or failed; zero without a clock
 
 	secret  rootSecret
 	nv      uint64 // the hardware counter's value
@@ -109,11 +110,15 @@ func New(c Config) (*Manager, error) {
 		c.Logf = func(string, ...any) {}
 	}
 	m := &Manager{c: c, logf: c.Logf, open: map[proto.UUID]ClientID{}, groups: map[proto.UUID]*group{}}
-	if err := m.start(); err != nil {
-		m.degrade(err)
-		return m, err
+	if c.Now != nil {
+		m.began = c.Now()
 	}
-	return m, nil
+	err := m.start()
+	m.began = time.Time{} // a recovery takes as long as its operator
+	if err != nil {
+		m.degrade(err)
+	}
+	return m, err
 }
 
 // degrade stops loads and saves for good, with one line that says why.

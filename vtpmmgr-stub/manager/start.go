@@ -3,6 +3,7 @@ package manager
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -235,7 +236,11 @@ func (m *Manager) serve() error {
 		return err
 	}
 	free, total := m.store.Space()
-	m.logf("store open: manager %v, %d entries, commit %d, %d of %d sectors free", proto.UUID(m.store.ID()), m.store.Count(), m.store.Generation(), free, total)
+	took := ""
+	if !m.began.IsZero() {
+		took = fmt.Sprintf(", opened in %v", m.c.Now().Sub(m.began).Round(100*time.Microsecond))
+	}
+	m.logf("store open: manager %v, %d entries, commit %d, %d of %d sectors free%s", proto.UUID(m.store.ID()), m.store.Count(), m.store.Generation(), free, total, took)
 	return nil
 }
 

@@ -45,6 +45,7 @@ func Steps() map[string]Step {
 		"foreign":   foreignStep,
 		"moved":     movedStep,
 		"storm":     stormStep,
+		"large":     largeStep,
 		"tools":     toolsStep,
 		"shell":     shellStep,
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"xenvtpm/tools/xenlab/debs"
 	"xenvtpm/tools/xenlab/dom0"
@@ -74,6 +75,13 @@ func (r *runner) makeDisks(ctx context.Context) error {
 	}
 	if err := os.MkdirAll(stage, 0o755); err != nil {
 		return fmt.Errorf("xenlab: %w", err)
+	}
+	if r.s.Fill != nil {
+		start := time.Now()
+		if err := r.s.Fill(ctx, stage, r.tpmState()); err != nil {
+			return err
+		}
+		r.say("prepared on the host in %.1f s", time.Since(start).Seconds())
 	}
 	r.files, r.disk = filepath.Join(r.dir, "files.img"), filepath.Join(r.dir, "disk.img")
 	if err := makeFS(ctx, r.files, filesMB, stage); err != nil {

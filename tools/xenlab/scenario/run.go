@@ -42,6 +42,9 @@ type Scenario struct {
 	Phases []Phase
 	Dir    string // log folder below build/lab; empty is Name
 	Finish func(*Result)
+	// Fill adds to the files that dom0 finds in dom0.FilesDir. It runs before the first power-on and may use the
+	// machine's TPM, whose state folder it is given.
+	Fill func(ctx context.Context, files, tpm string) error
 	// Interactive connects the terminal to dom0's console. Such a scenario checks nothing.
 	Interactive bool
 }
@@ -145,8 +148,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return err
 	}
 	if r.s.TPM != 0 {
-		state := filepath.Join(r.dir, "tpm")
-		r.tpm, err = machine.StartTPM(debs.LookPath("swtpm"), state, r.sock, r.dir, r.s.TPM)
+		r.tpm, err = machine.StartTPM(debs.LookPath("swtpm"), r.tpmState(), r.sock, r.dir, r.s.TPM)
 		if err != nil {
 			return err
 		}
@@ -169,6 +171,9 @@ func (r *runner) run(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// tpmState is where the machine's first TPM keeps its state.
+func (r *runner) tpmState() string { return filepath.Join(r.dir, "tpm") }
 
 // exchangeTPM takes the TPM out of the machine and puts a new one in.
 func (r *runner) exchangeTPM(label string) error {
