@@ -16,6 +16,19 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	return d.transfer(p, off, false)
 }
 
+// ReadMany reads from several places, as ReadAt does from one, with up to Depth requests in flight: bufs[i] at
+// offs[i]. After an error the content of none of them is known.
+func (d *Disk) ReadMany(bufs [][]byte, offs []int64) error {
+	if len(bufs) != len(offs) {
+		return fmt.Errorf("%w: %d buffers for %d places", ErrRange, len(bufs), len(offs))
+	}
+	list := make([]extent, len(bufs))
+	for i := range bufs {
+		list[i] = extent{bufs[i], offs[i]}
+	}
+	return d.transferAll(list, false)
+}
+
 // WriteAt writes len(p) bytes at off, both multiples of SectorSize, and returns
 // when the backend has acknowledged them. They are durable after the next
 // Flush. Where the device's own sectors are larger than SectorSize, the rest of

@@ -21,25 +21,37 @@ type request struct {
 	tries      int
 }
 
-// transfer moves p, with up to Depth requests in flight. They may be executed in
-// any order.
+// An extent is a buffer and its place on the disk.
+type extent struct {
+	p   []byte
+	off int64
+}
+
+// transfer moves p.
 func (d *Disk) transfer(p []byte, off int64, write bool) (int, error) {
-	size := d.shape.size
-	if off < 0 || off%SectorSize != 0 || len(p)%SectorSize != 0 || off > size || int64(len(p)) > size-off {
-		return 0, fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, len(p), off, size)
-	}
-	if err := d.begin(); err != nil {
-		return 0, err
-	}
-	defer d.end()
-	t := transfer{d: d, write: write, rest: p, pos: off}
-	for lane := range d.cfg.Depth {
-		t.lanes = append(t.lanes, lane)
-	}
-	if err := t.run(); err != nil {
+	if err := d.transferAll([]extent{{p, off}}, write); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// transferAll moves all of the list, with up to Depth requests in flight. They may be executed in any order.
+func (d *Disk) transferAll(list []extent, write bool) error {
+	size := d.shape.size
+	for _, e := range list {
+		if e.off < 0 || e.off%SectorSize != 0 || len(e.p)%SectorSize != 0 || e.off > size || int64(len(e.p)) > size-e.off {
+			return fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, len(e.p), e.off, size)
+		}
+	}
+	if err := d.begin(); err != nil {
+		return err
+	}
+	defer d.end()
+	t := transfer{d: d, write: write, more: list}
+	for lane := range d.cfg.Depth {
+		t.lanes = append(t.lanes, lane)
+	}
+	return t.run()
 }
 
 // transfer is a transfer that is going on.
@@ -47,9 +59,10 @@ type transfer struct {
 	d       *Disk
 	l       *link
 	write   bool
-	rest    []byte // not yet cut into requests
-	pos     int64  // of rest
-	lanes   []int  // free ones
+	more    []extent // not yet begun
+	rest    []byte   // of the one that was begun, not yet cut into requests
+	pos     int64    // of rest
+	lanes   []int    // free ones
 	running []*request
 	failed  error // first error of the disk: nothing new is begun
 }
@@ -58,7 +71,7 @@ type transfer struct {
 func (t *transfer) run() error {
 	for {
 		if len(t.running) == 0 {
-			if t.failed != nil || len(t.rest) == 0 {
+			if t.failed != nil || !t.left() {
 				return t.failed
 			}
 			if err := t.d.ready(); err != nil {
@@ -66,7 +79,7 @@ func (t *transfer) run() error {
 			}
 			t.l = t.d.link
 		}
-		for t.failed == nil && len(t.rest) > 0 && len(t.lanes) > 0 {
+		for t.failed == nil && len(t.lanes) > 0 && t.left() {
 			if err := t.start(t.next()); err != nil {
 				return err
 			}
@@ -82,6 +95,14 @@ func (t *transfer) run() error {
 			return err
 		}
 	}
+}
+
+// left reports whether there is something to cut a request off, and takes up the next extent for that.
+func (t *transfer) left() bool {
+	for len(t.rest) == 0 && len(t.more) > 0 {
+		t.rest, t.pos, t.more = t.more[0].p, t.more[0].off, t.more[1:]
+	}
+	return len(t.rest) > 0
 }
 
 // next cuts the next request off the rest.

@@ -204,3 +204,56 @@ func FuzzResponses(f *testing.F) {
 		drivertest.Leaks(t, l.h, l.d)
 	})
 }
+
+// Several places are read in as few rounds as Depth allows, each into its own buffer.
+func TestReadMany(t *testing.T) {
+	const latency, places = 100 * time.Millisecond, 16
+	l := newLab(t, mib, xentest.DiskConfig{Latency: latency})
+	d := l.openDeep(8)
+	content := pattern(mib, 9)
+	_, err := d.WriteAt(content, 0)
+	must(t, err)
+	var bufs [][]byte
+	var offs []int64
+	for i := range places {
+		bufs, offs = append(bufs, make([]byte, 4096)), append(offs, int64(places-1-i)*40960+512)
+	}
+	bufs[3] = nil                     // nothing to read there
+	bufs[5] = make([]byte, chunk+512) // two requests
+	start := l.h.Now()
+	must(t, d.ReadMany(bufs, offs))
+	if took := time.Duration(l.h.Now() - start); took < 2*latency || took > 2*latency+latency/2 {
+		t.Errorf("16 requests, 8 at a time, took %v", took)
+	}
+	for i, b := range bufs {
+		if !bytes.Equal(b, content[offs[i]:offs[i]+int64(len(b))]) {
+			t.Errorf("buffer %d has something else", i)
+		}
+	}
+	must(t, d.ReadMany(nil, nil))
+	for what, err := range map[string]error{
+		"a buffer too few":    d.ReadMany(bufs[1:], offs),
+		"outside the disk":    d.ReadMany(bufs[:2], []int64{0, mib}),
+		"part of a sector":    d.ReadMany([][]byte{make([]byte, 512), make([]byte, 100)}, []int64{0, 512}),
+		"not at a sector":     d.ReadMany(bufs[:2], []int64{0, 100}),
+		"before the disk":     d.ReadMany(bufs[:1], []int64{-512}),
+		"over the disk's end": d.ReadMany(bufs[:1], []int64{mib - 512}),
+	} {
+		if !errors.Is(err, ErrRange) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	l.disk.Fault = func(_ string, sector int64, n int) error {
+		if sector == offs[4]/SectorSize {
+			return errors.New("bad sector")
+		}
+		return nil
+	}
+	if err := d.ReadMany(bufs, offs); !errors.Is(err, ErrIO) {
+		t.Errorf("a bad sector: %v", err)
+	}
+	l.disk.Fault = nil
+	must(t, d.ReadMany(bufs, offs))
+	must(t, d.Close())
+	drivertest.Leaks(t, l.h, l.d)
+}

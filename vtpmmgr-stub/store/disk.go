@@ -16,7 +16,8 @@
 // A commit writes all changed nodes to free sectors, flushes, writes both copies
 // of the older superblock slot, and flushes. A crash at any point leaves the old
 // tree or the new one. What is free is found at Open by walking the inner nodes;
-// leaves are read only when they are asked for.
+// leaves are read only when they are asked for. Where many nodes are wanted, a disk
+// that can read several at once is asked for several.
 //
 // The superblock carries a counter that the caller ties to a hardware counter.
 // The store itself cannot tell an old disk from a new one.
@@ -43,6 +44,12 @@ type Disk interface {
 	WriteAt(p []byte, off int64) (int, error)
 	Flush() error
 	Size() int64
+}
+
+// A ManyReader is a Disk that reads from several places at once sooner than one after the other: bufs[i] at offs[i].
+// After an error the content of none is known.
+type ManyReader interface {
+	ReadMany(bufs [][]byte, offs []int64) error
 }
 
 // Sector numbers of the fixed areas.

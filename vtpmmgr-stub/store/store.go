@@ -178,6 +178,11 @@ func (s *Store) load(r ref, level uint8) (*node, error) {
 	if err := readSector(s.disk, r.sector, buf); err != nil {
 		return nil, err
 	}
+	return s.decode(buf, r, level)
+}
+
+// decode authenticates what was read of a node.
+func (s *Store) decode(buf []byte, r ref, level uint8) (*node, error) {
 	if !bytes.Equal(buf[nonceSize:sealOver], r.tag[:]) {
 		return nil, fmt.Errorf("%w: sector %d (not the version that belongs here)", ErrDamaged, r.sector)
 	}
@@ -193,6 +198,34 @@ func (s *Store) load(r ref, level uint8) (*node, error) {
 	return n, nil
 }
 
+// ahead is how many nodes are read at once where one after the other is wanted.
+const ahead = 8
+
+// readAhead reads child i of n and those behind it, unless it is in memory. It is an economy: what fails here
+// is read again by itself, and fails with an error of its own.
+func (s *Store) readAhead(n *node, i int) {
+	many, ok := s.disk.(ManyReader)
+	if !ok || n.kids[i] != nil || s.cache.get(n.refs[i]) != nil {
+		return
+	}
+	var refs []ref
+	var bufs [][]byte
+	var offs []int64
+	for ; i < len(n.refs) && len(refs) < ahead; i++ {
+		r := n.refs[i]
+		if n.kids[i] != nil || s.cache.get(r) != nil || r.sector < firstNode || r.sector >= s.sb.sectors {
+			continue
+		}
+		refs, bufs, offs = append(refs, r), append(bufs, make([]byte, SectorSize)), append(offs, int64(r.sector)*SectorSize)
+	}
+	if len(refs) == 0 || many.ReadMany(bufs, offs) != nil {
+		return
+	}
+	for k, r := range refs {
+		_, _ = s.decode(bufs[k], r, n.level-1) // puts it into the cache
+	}
+}
+
 // mark walks the inner nodes and notes every sector in use. Leaves are not read.
 func (s *Store) mark(n *node, at ref) {
 	if at.sector < firstNode || !s.used.set(at.sector) {
@@ -205,6 +238,7 @@ func (s *Store) mark(n *node, at ref) {
 	for i, r := range n.refs {
 		var kid *node
 		if n.level > 1 {
+			s.readAhead(n, i)
 			var err error
 			if kid, err = s.kid(n, i); err != nil {
 				s.logf("store: %v; the store stays readable but takes no changes", err)

@@ -188,6 +188,9 @@ func (s *Store) scan(n *node, from Key, f func(Key, []byte) bool, bad func(Key, 
 		return true
 	}
 	for i := n.child(from); i < len(n.keys); i++ {
+		if n.level == 1 {
+			s.readAhead(n, i)
+		}
 		kid, err := s.kid(n, i)
 		if err != nil {
 			if bad != nil {
