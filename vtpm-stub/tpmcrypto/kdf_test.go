@@ -165,7 +165,8 @@ func TestHasherAllocs(t *testing.T) {
 }
 
 // spongeStates returns saved states of every sponge that no Sequence saves: one
-// that was read from, and one whose place is the end of the block.
+// that was read from, one whose place is the end of the block, and one with more
+// behind it.
 func spongeStates(t testing.TB) (states [][]byte) {
 	for _, a := range []Alg{AlgSHA3_256, AlgSHA3_384, AlgSHA3_512, AlgSHAKE256_512} {
 		s := newSHAKESequence()
@@ -181,7 +182,7 @@ func spongeStates(t testing.TB) (states [][]byte) {
 		read, full := bytes.Clone(b), bytes.Clone(b)
 		read[len(b)-1] = 1
 		full[len(b)-2] = byte(block)
-		states = append(states, read, full)
+		states = append(states, read, full, append(bytes.Clone(read), 0, 0))
 	}
 	return states
 }

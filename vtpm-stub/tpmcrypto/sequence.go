@@ -100,7 +100,12 @@ func UnmarshalSequence(b []byte) (*Sequence, error) {
 	if n > 0 {
 		s.outer = append([]byte(nil), b[:n]...)
 	}
-	if s.inner.(encoding.BinaryUnmarshaler).UnmarshalBinary(b[n:]) != nil || !absorbing(s.alg, b[n:]) {
+	b = b[n:]
+	fresh, err := s.inner.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil || len(b) != len(fresh) || !absorbing(s.alg, b) {
+		return nil, ErrSize // the library lets SHAKE's state be longer
+	}
+	if s.inner.(encoding.BinaryUnmarshaler).UnmarshalBinary(b) != nil {
 		return nil, ErrSize
 	}
 	return s, nil
