@@ -22,6 +22,7 @@ import (
 type Target struct {
 	Package string `json:"package"`
 	Name    string `json:"name"`
+	dir     string // of the package
 }
 
 // Result is what one run of a target gave.
@@ -102,7 +103,7 @@ func find(pkgs []string, filter *regexp.Regexp) ([]Target, error) {
 				return nil, err
 			}
 			for _, m := range fuzzFunc.FindAllSubmatch(text, -1) {
-				if t := (Target{p.ImportPath, string(m[1])}); filter.MatchString(t.Package + "/" + t.Name) {
+				if t := (Target{p.ImportPath, string(m[1]), p.Dir}); filter.MatchString(t.Package + "/" + t.Name) {
 					targets = append(targets, t)
 				}
 			}
@@ -128,7 +129,7 @@ func runAll(targets []Target, per time.Duration) (results []Result, failed int) 
 	return results, failed
 }
 
-// attempts is how often a target may end by its own deadline, see deadlineOnly.
+// attempts is how often a target may end without a finding, see deadlineOnly and hungInput.
 const attempts = 3
 
 func run(t Target, per time.Duration) (r Result) {
@@ -142,12 +143,39 @@ func run(t Target, per time.Duration) (r Result) {
 			r.Output = string(out)
 		}
 		r.Execs, r.Interesting = lastProgress(out)
-		if err == nil || !deadlineOnly(out) {
-			break
+		switch input := hungInput(out); {
+		case err == nil:
+			return r
+		case deadlineOnly(out):
+			fmt.Fprintf(os.Stderr, "fuzz: %s ended by its own deadline, not by a finding: once more\n", t.Name)
+		case input != "" && passes(t, input):
+			fmt.Fprintf(os.Stderr, "fuzz: %s stood still at %s, which passes by itself: once more\n", t.Name, input)
+		default:
+			return r
 		}
-		fmt.Fprintf(os.Stderr, "fuzz: %s ended by its own deadline, not by a finding: once more\n", t.Name)
 	}
 	return r
+}
+
+// standstill is what go test -fuzz says when an input took ten seconds or the process
+// was killed: by an endless loop, or because the machine had no time or memory for it.
+var standstill = regexp.MustCompile(`(?s)hung or terminated unexpectedly.*Failing input written to testdata/fuzz/(\w+/\w+)`)
+
+// hungInput returns the input at which the fuzzing process stood still, "" when it did not.
+func hungInput(out []byte) string {
+	m := standstill.FindSubmatch(out)
+	if m == nil || bytes.Contains(out, []byte("panic:")) {
+		return ""
+	}
+	return string(m[1])
+}
+
+// passes runs a target once more with one recorded input and time enough, and forgets
+// the input when it passes.
+func passes(t Target, input string) bool {
+	cmd := exec.Command("go", "test", "-count=1", "-timeout=60s", "-run=^"+t.Name+"$/^"+filepath.Base(input)+"$", ".")
+	cmd.Dir = t.dir
+	return cmd.Run() == nil && os.Remove(filepath.Join(t.dir, "testdata", "fuzz", input)) == nil
 }
 
 // deadlineOnly tells the one failure of go test -fuzz that is no finding: on a

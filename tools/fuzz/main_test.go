@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 )
@@ -41,6 +43,52 @@ func TestDeadlineOnly(t *testing.T) {
 	} {
 		if deadlineOnly([]byte(out)) != want {
 			t.Errorf("%q: %v", out, !want)
+		}
+	}
+}
+
+func TestHungInput(t *testing.T) {
+	const hung = "--- FAIL: FuzzProbe (25.84s)\n    fuzzing process hung or terminated unexpectedly: exit status 2\n"
+	for out, want := range map[string]string{
+		hung + "    Failing input written to testdata/fuzz/FuzzProbe/152b\n    To re-run:\n": "FuzzProbe/152b",
+		hung: "",
+		"panic: boom\n" + hung + "    Failing input written to testdata/fuzz/FuzzProbe/152b\n":           "",
+		"--- FAIL: FuzzProbe (0.02s)\n    Failing input written to testdata/fuzz/FuzzProbe/152b\nFAIL\n": "",
+	} {
+		if got := hungInput([]byte(out)); got != want {
+			t.Errorf("%q: %q, want %q", out, got, want)
+		}
+	}
+}
+
+// A recorded input is run alone; one that passes is forgotten.
+func TestPasses(t *testing.T) {
+	dir := t.TempDir()
+	input := filepath.Join(dir, "testdata", "fuzz", "FuzzX", "abc")
+	if err := os.MkdirAll(filepath.Dir(input), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"go.mod": "module x\n\ngo 1.26\n",
+		"x_test.go": "package x\n\nimport \"testing\"\n\nfunc FuzzX(f *testing.F) {\n" +
+			"\tf.Fuzz(func(t *testing.T, s string) {\n\t\tif s == \"bad\" {\n\t\t\tt.Fatal(s)\n\t\t}\n\t})\n}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		value string
+		want  bool
+	}{{"bad", false}, {"good", true}} {
+		if err := os.WriteFile(input, []byte("go test fuzz v1\nstring(\""+c.value+"\")\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if passes(Target{"x", "FuzzX", dir}, "FuzzX/abc") != c.want {
+			t.Errorf("input %q: want %v", c.value, c.want)
+		}
+		if _, err := os.Stat(input); (err != nil) != c.want {
+			t.Errorf("input %q: %v afterwards", c.value, err)
 		}
 	}
 }
