@@ -52,12 +52,14 @@ lab: images ## the Xen scenarios
 	$(XENLAB) run tools
 	$(XENLAB) run manager
 	$(XENLAB) run manager12
+	$(XENLAB) run large
 
 storm: images ## 20 vTPM domains on one manager, all saving, one client hostile
 	$(XENLAB) run storm
 
 bench: images bench-engine bench-manager bench-vtpmd ## benchmarks, as tables
 	$(XENLAB) run bench
+	$(XENLAB) run large --param full=1
 
 bench-engine: ## the TPM engine in process, without a socket
 	$(GO) test -run '^$$' -bench 'GetRandom|PCRRead|PCRExtend' -benchmem ./vtpm-stub/tpm2
