@@ -30,6 +30,7 @@ func stepTable() map[string]step {
 		"tpm2":     rawTPM2,
 		"tools":    tools,
 		"suite":    suite,
+		"ekchain":  ekChain,
 		"nvnew":    nvNew,
 		"nvwrite":  nvWrite,
 		"nvread":   nvRead,
