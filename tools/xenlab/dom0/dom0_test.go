@@ -40,6 +40,26 @@ func TestParseList(t *testing.T) {
 	}
 }
 
+func TestKeptTo(t *testing.T) {
+	const head = "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n"
+	for _, c := range []struct {
+		out string
+		ok  bool
+	}{
+		{head + "plain                                1     0    1   -b-       3.0  1 / all\n", true},
+		{head + "plain                                1     0    -   --p       0.0  1 / all\n", true},
+		{head + "plain                                1     0    1   r--       3.0  all / all\n", false},
+		{head + "plain  1  0  1  r--  3.0  1 / all\nplain  1  1  0  r--  3.0  0-1 / all\n", false},
+		{head + "plain                                1     0    1   r--       3.0  1\n", false},
+		{head, false},
+		{"", false},
+	} {
+		if err := keptTo(c.out, "1"); (err == nil) != c.ok {
+			t.Errorf("keptTo(%q) = %v", c.out, err)
+		}
+	}
+}
+
 func TestConsoleJoinsPieces(t *testing.T) {
 	c := &Console{name: "x"}
 	var fresh []string

@@ -91,6 +91,7 @@ func stormStep(l *Lab) error {
 	if err := s.startManager(); err != nil {
 		return err
 	}
+	l.checkProcessors(s.manager)
 	clients, err := l.stormDomains(n)
 	if err != nil {
 		return err

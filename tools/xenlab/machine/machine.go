@@ -55,6 +55,13 @@ func (c *Config) qemuLog() string { return filepath.Join(c.Dir, "qemu.log") }
 const emulatedCPU = "max,-smap,-smep,-pku,-la57,-xsave,-xsaveopt,-xsavec,-xsaves,-xgetbv1," +
 	"-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq"
 
+// DomainCPUs are the processors that Xen may run domains on, as xl.conf writes them: all but the first. In QEMU
+// 7.2 every processor that executes FXRSTOR, FRSTOR or FLDENV clears a bit in a word of the first processor, without
+// a lock. That word also says whether nested paging and interrupts are on (hflags2: IGNNE, NPT, GIF). With a thread
+// for each processor, such a write can undo what the first one does at VMRUN or #VMEXIT in that moment: a domain runs
+// without nested paging, or Xen runs with it. dom0, which is paravirtualised, changes neither and may run there.
+const DomainCPUs = "1"
+
 // args builds QEMU's command line.
 func (c *Config) args(control string) []string {
 	accel, cpu := "tcg,thread=multi", emulatedCPU

@@ -18,6 +18,7 @@ import (
 	"xenvtpm/tools/xenlab/debs"
 	"xenvtpm/tools/xenlab/dom0"
 	"xenvtpm/tools/xenlab/initramfs"
+	"xenvtpm/tools/xenlab/machine"
 )
 
 // Workshop knows the folders of the project and prepares what all scenarios share.
@@ -185,7 +186,7 @@ func (w *Workshop) dom0Archive(context.Context) error {
 	if err != nil {
 		return err
 	}
-	recipe := append(append([]string{"dom0 2", bin}, dom0Modules...), dom0Programs...)
+	recipe := append(append([]string{"dom0 3", bin, machine.DomainCPUs}, dom0Modules...), dom0Programs...)
 	name, ok := w.made("dom0.cpio", append(recipe, dom0Common...)...)
 	w.Dom0 = name
 	if ok {
@@ -200,7 +201,7 @@ func (w *Workshop) dom0Archive(context.Context) error {
 	b.Library("libgcc_s.so.1") // opened by pthread_cancel
 	b.Modules(w.Version, dom0Modules, dom0Optional)
 	b.Link("usr/lib/xen", "/"+bin+"/..")
-	b.Text("etc/xen/xl.conf", "autoballoon=\"off\"\n", 0o644)
+	b.Text("etc/xen/xl.conf", "autoballoon=\"off\"\nvm.hvm.cpumask=\""+machine.DomainCPUs+"\"\n", 0o644)
 	skeleton(b)
 	return b.WriteFile(name)
 }
