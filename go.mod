@@ -3,6 +3,7 @@ module xenvtpm
 go 1.26.4
 
 require (
+	filippo.io/bigmod v0.1.0
 	filippo.io/mldsa v1.0.0
 	filippo.io/nistec v0.0.4
 	github.com/google/go-tpm v0.9.8

@@ -65,7 +65,8 @@ var imageModules = []string{
 	"golang.org/x/crypto",
 	"golang.org/x/sys", // x/crypto's CPU feature detection
 	"filippo.io/nistec",
-	"filippo.io/mldsa", // ML-DSA keys: docs/audit.md
+	"filippo.io/mldsa",  // ML-DSA keys: docs/audit.md
+	"filippo.io/bigmod", // RSA without padding: docs/audit.md
 }
 
 // LayerOf returns the layer of a folder below the module root.

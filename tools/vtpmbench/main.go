@@ -78,12 +78,8 @@ func bench(args []string) error {
 	if _, err := exec.LookPath(cfg.swtpm); err != nil {
 		return fmt.Errorf("nothing to compare with: %w", err)
 	}
-	stop, err := keepAwake()
-	if err != nil {
-		return err
-	}
 	r, err := measure(cfg)
-	if err = errors.Join(err, stop()); err != nil {
+	if err != nil {
 		return err
 	}
 	if *asJSON {

@@ -86,22 +86,22 @@ func measure(cfg config) (r *result, err error) {
 	for _, c := range cs {
 		pids = append(pids, c.proc.PID())
 	}
-	for _, o := range ops {
-		if !cfg.only.MatchString(o.name) {
-			continue
-		}
-		cpus := oneOf(&all)
-		if o.parallel {
-			cpus = &all
-		}
-		if err := confine(cpus, pids...); err != nil {
-			return nil, err
-		}
-		w, err := compare(cfg, o, cs)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", o.name, err)
-		}
-		r.Rows = append(r.Rows, w)
+	// Those that may use all processors come first: a Go program that was confined to one
+	// takes a while to notice that it has more again, and the scheduler leaves a woken
+	// thread where it is while the other processor is kept awake.
+	if err := r.compareAll(cfg, cs, true); err != nil {
+		return nil, err
+	}
+	stop, err := keepAwake()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if err := confine(oneOf(&all), pids...); err != nil {
+		return nil, err
+	}
+	if err := r.compareAll(cfg, cs, false); err != nil {
+		return nil, err
 	}
 	for _, c := range cs[:2] {
 		now, peak, err := c.rss()
@@ -128,6 +128,24 @@ func measure(cfg config) (r *result, err error) {
 	}
 	r.mean()
 	return r, nil
+}
+
+// compareAll measures the chosen commands that may or may not use all processors, and
+// leaves the rows in the order of ops.
+func (r *result) compareAll(cfg config, cs []*contender, parallel bool) error {
+	for _, o := range ops {
+		if o.parallel != parallel || !cfg.only.MatchString(o.name) {
+			continue
+		}
+		w, err := compare(cfg, o, cs)
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+		r.Rows = append(r.Rows, w)
+	}
+	place := func(w row) int { return slices.IndexFunc(ops, func(o op) bool { return o.name == w.Name }) }
+	slices.SortFunc(r.Rows, func(a, b row) int { return place(a) - place(b) })
+	return nil
 }
 
 func (r *result) mean() {

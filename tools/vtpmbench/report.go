@@ -64,10 +64,11 @@ socket in one run and take turns; only the time between a command and its answer
 counts, medians are shown. vtpmd runs with ` + "`--tpmstate dir=...,nofsync`" + `, because swtpm
 never syncs its state to disk; NV_Write is shown durable as well. Times depend on
 the machine and on what else it does; ratios are what to look at. The client makes bare
-system calls on a blocking socket, the same for both. Processes of the scheduler's idle
-class keep the processors from sleeping: to wake a virtual one takes longer than most
-commands. Client and TPM share one processor, as to call the other one takes as long;
-SelfTest, RSA keys and signatures, and the start have all of them.
+system calls on a blocking socket, the same for both. Client and TPM share one
+processor, as to call the other one takes longer than most commands, and processes of
+the scheduler's idle class keep the processors from sleeping, as to wake a virtual one
+takes longer still. SelfTest, RSA keys and RSA signatures have all processors and no such
+company; the start has all of them.
 `
 
 // writeFile writes the table as Markdown.

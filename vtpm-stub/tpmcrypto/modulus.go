@@ -18,10 +18,10 @@ type Modulus struct {
 	bits  int
 }
 
-// NewModulus prepares a modulus, which must be odd and at least 3; anything
-// else gives ErrValue.
+// NewModulus prepares a modulus, which must be odd, at least 3 and below
+// 2^2048; anything else gives ErrValue.
 func NewModulus(m *big.Int) (*Modulus, error) {
-	if m.Sign() <= 0 || m.Bit(0) == 0 || m.BitLen() < 2 {
+	if m.Sign() <= 0 || m.Bit(0) == 0 || m.BitLen() < 2 || m.BitLen() > 64*maxLimbs {
 		return nil, ErrValue
 	}
 	n := (m.BitLen() + 63) / 64
@@ -122,9 +122,8 @@ func choose(z, x []uint64, mask uint64) {
 	}
 }
 
-// maxLimbs is enough for the primes of a 4096-bit RSA modulus and for the
-// modulus itself.
-const maxLimbs = 64
+// maxLimbs is enough for the primes of a 4096-bit RSA modulus.
+const maxLimbs = 32
 
 // Add sets z = x + y. Arguments may be the same slice.
 func (md *Modulus) Add(z, x, y []uint64) {
@@ -352,16 +351,8 @@ func (md *Modulus) Mul(z, x, y []uint64) {
 	md.montMul(z, t, y)
 }
 
-// Exp sets z = x^e for a big-endian exponent whose length is public and whose
-// value is secret.
-func (md *Modulus) Exp(z, x []uint64, e []byte) {
-	t := md.New()
-	md.toMont(t, x)
-	md.expMont(t, t, e)
-	md.fromMont(z, t)
-}
-
-// expMont is Exp on Montgomery form: fixed windows of four bits, each table
+// expMont sets z = x^e in Montgomery form, for a big-endian exponent whose length is
+// public and whose value is secret: fixed windows of four bits, each table
 // entry read for each window.
 func (md *Modulus) expMont(z, x []uint64, e []byte) {
 	var table [16][]uint64
@@ -383,20 +374,6 @@ func (md *Modulus) expMont(z, x []uint64, e []byte) {
 		}
 	}
 	copy(z, acc)
-}
-
-// ExpPublic is Exp for an exponent that is no secret, at least 1: time depends on it.
-func (md *Modulus) ExpPublic(z, x []uint64, e uint) {
-	t := md.New()
-	md.toMont(t, x)
-	acc := append([]uint64(nil), t...)
-	for i := bits.Len(e) - 2; i >= 0; i-- {
-		md.montMul(acc, acc, acc)
-		if e>>i&1 == 1 {
-			md.montMul(acc, acc, t)
-		}
-	}
-	md.fromMont(z, acc)
 }
 
 // InvPrime sets z = x^-1 for a prime modulus, by Fermat; 0 gives 0.

@@ -2,8 +2,11 @@ package tpmcrypto
 
 import (
 	"crypto/rsa"
-	"crypto/subtle"
+	"errors"
 	"math/big"
+	"sync"
+
+	"filippo.io/bigmod"
 )
 
 // DefaultExponent is the public exponent that a zero in the exponent field of
@@ -31,7 +34,10 @@ func RSAExponent(e uint32) (int, error) {
 }
 
 // RSAPublicKey is a checked public key.
-type RSAPublicKey struct{ std rsa.PublicKey }
+type RSAPublicKey struct {
+	std rsa.PublicKey
+	n   func() *bigmod.Modulus // made at the first use
+}
 
 // NewRSAPublicKey checks a modulus and an exponent field. The modulus must be
 // odd, with its top bit set, and of a supported size: ErrKeySize or ErrKey
@@ -47,7 +53,15 @@ func NewRSAPublicKey(n []byte, e uint32) (*RSAPublicKey, error) {
 	if n[0] < 0x80 || n[len(n)-1]&1 == 0 {
 		return nil, ErrKey
 	}
-	return &RSAPublicKey{rsa.PublicKey{N: new(big.Int).SetBytes(n), E: exp}}, nil
+	k := &RSAPublicKey{std: rsa.PublicKey{N: new(big.Int).SetBytes(n), E: exp}}
+	k.n = sync.OnceValue(func() *bigmod.Modulus {
+		m, err := bigmod.NewModulus(k.Modulus())
+		if err != nil {
+			panic("tpmcrypto: internal error: a modulus of one or less")
+		}
+		return m
+	})
+	return k, nil
 }
 
 // Size returns the modulus size in bytes.
@@ -62,9 +76,12 @@ func (k *RSAPublicKey) Exponent() int { return k.std.E }
 // RSAPrivateKey is a key pair with its CRT values. It is safe for concurrent
 // use.
 type RSAPrivateKey struct {
-	pub     RSAPublicKey
-	std     *rsa.PrivateKey
-	p, q, n *Modulus
+	pub    RSAPublicKey
+	std    *rsa.PrivateKey
+	p, q   *bigmod.Modulus
+	dp, dq []byte      // d modulo p-1 and q-1
+	qInv   *bigmod.Nat // q^-1 modulo p
+	qn     *bigmod.Nat // q modulo n
 }
 
 // NewRSAPrivateKey makes a key pair of a modulus, an exponent field and one
@@ -110,16 +127,16 @@ func newRSA(pub *RSAPublicKey, p, q *big.Int) (*RSAPrivateKey, error) {
 		return nil, ErrKey
 	}
 	k := &RSAPrivateKey{pub: *pub, std: std}
-	for _, m := range []struct {
-		v   *big.Int
-		out **Modulus
-	}{{p, &k.p}, {q, &k.q}, {pub.std.N, &k.n}} {
-		md, err := NewModulus(m.v)
-		if err != nil {
-			return nil, ErrKey
-		}
-		*m.out = md
+	size := (p.BitLen() + 7) / 8
+	k.dp, k.dq = std.Precomputed.Dp.FillBytes(make([]byte, size)), std.Precomputed.Dq.FillBytes(make([]byte, size))
+	var errs [3]error
+	if k.p, errs[0] = bigmod.NewModulus(p.Bytes()); errs[0] == nil {
+		k.qInv, errs[1] = bigmod.NewNat().SetBytes(qInv.FillBytes(make([]byte, size)), k.p)
 	}
+	if k.q, errs[2] = bigmod.NewModulus(q.Bytes()); errors.Join(errs[:]...) != nil {
+		return nil, ErrKey
+	}
+	k.qn = bigmod.NewNat().Mod(k.q.Nat(), pub.n())
 	return k, nil
 }
 
@@ -139,20 +156,16 @@ func (k *RSAPublicKey) RawEncrypt(m []byte) ([]byte, error) {
 	if !ok {
 		return nil, ErrSize
 	}
-	x := new(big.Int).SetBytes(m)
-	if x.Cmp(k.std.N) >= 0 {
-		return nil, ErrValue
-	}
-	md, err := NewModulus(k.std.N)
-	if err != nil {
-		return nil, ErrKey
-	}
-	z, err := md.SetBytes(m)
+	x, err := bigmod.NewNat().SetBytes(m, k.n())
 	if err != nil {
 		return nil, ErrValue
 	}
-	md.ExpPublic(z, z, uint(k.std.E))
-	return md.Bytes(z), nil
+	return k.power(x).Bytes(k.n()), nil
+}
+
+// power returns x^e mod n.
+func (k *RSAPublicKey) power(x *bigmod.Nat) *bigmod.Nat {
+	return bigmod.NewNat().ExpShortVarTime(x, uint(k.std.E), k.n())
 }
 
 // RawDecrypt is RSADP (P1 B.3): c^d mod n with Size bytes, by CRT in constant
@@ -165,30 +178,19 @@ func (k *RSAPrivateKey) RawDecrypt(c []byte) ([]byte, error) {
 	if !ok {
 		return nil, ErrSize
 	}
-	cn, err := k.n.SetBytes(c)
+	n := k.pub.n()
+	x, err := bigmod.NewNat().SetBytes(c, n)
 	if err != nil {
 		return nil, ErrValue
 	}
-	var m1, m2 []uint64
-	both(func() { m1 = power(k.p, c, k.std.Precomputed.Dp) }, func() { m2 = power(k.q, c, k.std.Precomputed.Dq) })
+	m, m2 := bigmod.NewNat(), bigmod.NewNat()
+	both(func() { m.Exp(bigmod.NewNat().Mod(x, k.p), k.dp, k.p) },
+		func() { m2.Exp(bigmod.NewNat().Mod(x, k.q), k.dq, k.q) })
 	// m = m2 + q * (qInv * (m1 - m2) mod p), which is below n.
-	h := k.p.Reduce(k.q.Bytes(m2))
-	k.p.Sub(h, m1, h)
-	k.p.Mul(h, h, k.p.Reduce(k.std.Precomputed.Qinv.Bytes()))
-	m := k.n.Reduce(k.p.Bytes(h))
-	k.n.Mul(m, m, k.n.Reduce(k.std.Primes[1].Bytes()))
-	k.n.Add(m, m, k.n.Reduce(k.q.Bytes(m2)))
-	check := k.n.New()
-	k.n.ExpPublic(check, m, uint(k.pub.std.E))
-	if subtle.ConstantTimeCompare(k.n.Bytes(check), k.n.Bytes(cn)) != 1 {
+	m.Sub(bigmod.NewNat().Mod(m2, k.p), k.p).Mul(k.qInv, k.p)
+	m.ExpandFor(n).Mul(k.qn, n).Add(m2.ExpandFor(n), n)
+	if k.pub.power(m).Equal(x) != 1 {
 		return nil, ErrDecrypt
 	}
-	return k.n.Bytes(m), nil
-}
-
-// power returns c^d modulo a prime of the key.
-func power(prime *Modulus, c []byte, d *big.Int) []uint64 {
-	x := prime.Reduce(c)
-	prime.Exp(x, x, d.FillBytes(make([]byte, prime.Size())))
-	return x
+	return m.Bytes(n), nil
 }

@@ -227,19 +227,38 @@ func TestRSASchemes(t *testing.T) {
 	}
 }
 
-// Both ways to sign give the same signature.
-func TestSignPKCS1Ways(t *testing.T) {
+// Signatures are those of crypto/rsa, and both take the same ones.
+func TestPKCS1AgainstStd(t *testing.T) {
 	for _, bits := range []int{1024, 2048} {
 		k := testKey(t, bits)
 		for _, h := range Hashes() {
 			digest := Sum(h, []byte("message"))
-			std, err := k.signPKCS1Std(h, digest)
+			std, err := rsa.SignPKCS1v15(nil, k.std, h.CryptoHash(), digest)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if own, err := k.signPKCS1(h, digest); err != nil || !bytes.Equal(own, std) {
+			if own, err := k.SignPKCS1(h, digest); err != nil || !bytes.Equal(own, std) {
 				t.Errorf("%d %#x: %v\n%x, want\n%x", bits, h, err, own, std)
 			}
+			for name, sig := range map[string][]byte{"short": std[1:], "long": append([]byte{0}, std...), "none": nil,
+				"modulus": k.pub.Modulus(), "zero": make([]byte, bits/8), "ones": fill(0xff, bits/8)} {
+				if k.pub.VerifyPKCS1(h, digest, sig) != ErrSignature {
+					t.Errorf("%d %#x: a signature %q passes", bits, h, name)
+				}
+			}
+		}
+		// Bleichenbacher's forgery: padding that ends early, with anything behind it.
+		digest := Sum(AlgSHA256, []byte("message"))
+		em, _ := encodePKCS1(AlgSHA256, digest, bits/8)
+		start := bytes.Index(em, []byte{0, 0x30})
+		forged := append(append([]byte{0, 1}, fill(0xff, 8)...), em[start:]...)
+		forged = append(forged, make([]byte, bits/8-len(forged))...)
+		sig, err := k.RawDecrypt(forged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.pub.VerifyPKCS1(AlgSHA256, digest, sig) != ErrSignature {
+			t.Error("a signature with octets behind the digest passes")
 		}
 	}
 	digest := make([]byte, 64)
