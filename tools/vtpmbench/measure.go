@@ -61,6 +61,64 @@ type result struct {
 func measure(cfg config) (r *result, err error) {
 	r = &result{Date: time.Now().UTC().Format(time.DateOnly), CPU: cpuModel(), Version: versionOf(cfg.swtpm), Memory: map[string]memory{}}
 	programs := []program{{name: "swtpm", path: cfg.swtpm}, {name: "vtpmd", path: cfg.vtpmd, nofsync: true}, {name: "vtpmd-durable", path: cfg.vtpmd}}
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, err
+	}
+	if err := r.measureShort(cfg, programs, &all); err != nil {
+		return nil, err
+	}
+	if err := confine(&all, os.Getpid()); err != nil {
+		return nil, err
+	}
+	// Fresh processes, as a Go program that was started on one processor takes a while to
+	// notice that it has more, and without company: where the other processor is kept
+	// awake, the scheduler leaves a woken thread where it is.
+	if err := r.compareAll(cfg, programs, true); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(r.Rows, func(a, b row) int { return place(a.Name) - place(b.Name) })
+	r.mean()
+	return r, nil
+}
+
+// place is a row's place in the table: that of ops, then the start.
+func place(name string) int {
+	if i := slices.IndexFunc(ops, func(o op) bool { return o.name == name }); i >= 0 {
+		return i
+	}
+	return len(ops)
+}
+
+// measureShort measures what takes microseconds, on one processor, and the start, on all,
+// while the processors are kept awake.
+func (r *result) measureShort(cfg config, programs []program, all *unix.CPUSet) (err error) {
+	stop, err := keepAwake()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if cfg.only.MatchString(startName) {
+		w, err := compareStart(cfg, programs[:2])
+		if err != nil {
+			return fmt.Errorf("%s: %w", startName, err)
+		}
+		r.Rows = append(r.Rows, w)
+	}
+	// The TPMs are started on that processor, too.
+	if err := confine(oneOf(all), os.Getpid()); err != nil {
+		return err
+	}
+	if err := r.compareAll(cfg, programs, false); err != nil {
+		return err
+	}
+	r.Floor, err = measureFloor(cfg.budget)
+	return err
+}
+
+// compareAll starts the TPMs and measures the chosen commands that may, or may not, use
+// all processors.
+func (r *result) compareAll(cfg config, programs []program, parallel bool) (err error) {
 	var cs []*contender
 	defer func() {
 		for _, c := range cs {
@@ -68,71 +126,16 @@ func measure(cfg config) (r *result, err error) {
 		}
 	}()
 	for _, p := range programs {
-		state := filepath.Join(cfg.dir, "state-"+p.name)
-		if err := os.Mkdir(state, 0o700); err != nil {
-			return nil, err
+		state, err := os.MkdirTemp(cfg.dir, "state-"+p.name+"-")
+		if err != nil {
+			return err
 		}
 		c, err := startTPM(p, state, cfg.dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		cs = append(cs, c)
 	}
-	var all unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return nil, err
-	}
-	pids := []int{os.Getpid()}
-	for _, c := range cs {
-		pids = append(pids, c.proc.PID())
-	}
-	// Those that may use all processors come first: a Go program that was confined to one
-	// takes a while to notice that it has more again, and the scheduler leaves a woken
-	// thread where it is while the other processor is kept awake.
-	if err := r.compareAll(cfg, cs, true); err != nil {
-		return nil, err
-	}
-	stop, err := keepAwake()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	if err := confine(oneOf(&all), pids...); err != nil {
-		return nil, err
-	}
-	if err := r.compareAll(cfg, cs, false); err != nil {
-		return nil, err
-	}
-	for _, c := range cs[:2] {
-		now, peak, err := c.rss()
-		if err != nil {
-			return nil, err
-		}
-		r.Memory[c.name] = memory{now, peak}
-	}
-	if err := confine(&all, pids...); err != nil {
-		return nil, err
-	}
-	if cfg.only.MatchString(startName) {
-		w, err := compareStart(cfg, programs[:2])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", startName, err)
-		}
-		r.Rows = append(r.Rows, w)
-	}
-	if err := confine(oneOf(&all), os.Getpid()); err != nil {
-		return nil, err
-	}
-	if r.Floor, err = measureFloor(cfg.budget); err != nil {
-		return nil, err
-	}
-	r.mean()
-	return r, nil
-}
-
-// compareAll measures the chosen commands that may or may not use all processors, and
-// leaves the rows in the order of ops.
-func (r *result) compareAll(cfg config, cs []*contender, parallel bool) error {
 	for _, o := range ops {
 		if o.parallel != parallel || !cfg.only.MatchString(o.name) {
 			continue
@@ -143,8 +146,14 @@ func (r *result) compareAll(cfg config, cs []*contender, parallel bool) error {
 		}
 		r.Rows = append(r.Rows, w)
 	}
-	place := func(w row) int { return slices.IndexFunc(ops, func(o op) bool { return o.name == w.Name }) }
-	slices.SortFunc(r.Rows, func(a, b row) int { return place(a) - place(b) })
+	for _, c := range cs[:2] {
+		now, peak, err := c.rss()
+		if err != nil {
+			return err
+		}
+		m := r.Memory[c.name]
+		r.Memory[c.name] = memory{max(m.Now, now), max(m.Peak, peak)}
+	}
 	return nil
 }
 
