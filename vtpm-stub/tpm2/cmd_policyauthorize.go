@@ -17,15 +17,9 @@ func cmdPolicyAuthorize(t *TPM, c *call) RC {
 		return rc
 	}
 	s := c.session(0)
-	if len(key) < 2 {
-		return TPM_RC_SIZE.Param(3)
-	}
-	alg := AlgID(key[0])<<8 | AlgID(key[1])
-	if !hashImplemented(alg) {
-		return TPM_RC_HASH.Param(3)
-	}
-	if len(key) != 2+alg.DigestSize() {
-		return TPM_RC_SIZE.Param(3)
+	alg, rc := nameHash(key)
+	if rc != TPM_RC_SUCCESS {
+		return rc.Param(3)
 	}
 	if !s.trial() {
 		if !tpmcrypto.Equal(approved, s.policy.digest.bytes()) {
@@ -38,6 +32,22 @@ func cmdPolicyAuthorize(t *TPM, c *call) RC {
 	s.zeroDigest()
 	s.extendNameRef(t, TPM_CC_PolicyAuthorize, key, ref)
 	return TPM_RC_SUCCESS
+}
+
+// nameHash returns the hash algorithm of the Name of an object. Errors: TPM_RC_HASH,
+// TPM_RC_SIZE.
+func nameHash(name []byte) (AlgID, RC) {
+	if len(name) < 2 {
+		return 0, TPM_RC_SIZE
+	}
+	alg := AlgID(name[0])<<8 | AlgID(name[1])
+	if !hashImplemented(alg) {
+		return 0, TPM_RC_HASH
+	}
+	if len(name) != 2+alg.DigestSize() {
+		return 0, TPM_RC_SIZE
+	}
+	return alg, TPM_RC_SUCCESS
 }
 
 // authorized is what the ticket says was signed: the message of policy and policyRef, or its digest.

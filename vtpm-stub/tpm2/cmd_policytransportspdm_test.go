@@ -12,7 +12,7 @@ func TestPolicyTransportSPDM(t *testing.T) {
 		req, tpm []byte
 		want     RC
 	}{
-		{"no algorithm", []byte{0}, nil, TPM_RC_HASH.Param(1)},
+		{"no algorithm", []byte{0}, nil, TPM_RC_SIZE.Param(1)},
 		{"not a hash", append(u16(uint16(TPM_ALG_RSA)), some...), nil, TPM_RC_HASH.Param(1)},
 		{"null", nil, append(u16(uint16(TPM_ALG_NULL)), some...), TPM_RC_HASH.Param(2)},
 		{"too short", name[:33], name, TPM_RC_SIZE.Param(1)},

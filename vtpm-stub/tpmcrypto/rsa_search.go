@@ -3,12 +3,8 @@ package tpmcrypto
 import (
 	"crypto/rand"
 	"math/big"
-	"runtime"
 	"sync"
 )
-
-// maxParallel bounds the goroutines of one search.
-const maxParallel = 4
 
 // window is the search for a prime among the odd numbers start + 2i. Processors take
 // candidates in turn until one passes Fermat's test; all smaller ones have failed it
@@ -47,29 +43,6 @@ func gcd(a, b uint64) uint64 {
 func (s *window) run() error {
 	parallel(func(worker int) { s.work(worker == 0) })
 	return s.err
-}
-
-// parallel runs f once on each processor, worker 0 in the caller's goroutine.
-func parallel(f func(worker int)) {
-	var wg sync.WaitGroup
-	for i := 1; i < min(runtime.GOMAXPROCS(0), maxParallel); i++ {
-		wg.Go(func() { f(i) })
-	}
-	f(0)
-	wg.Wait()
-}
-
-// both runs f and g, on two processors where there are two.
-func both(f, g func()) {
-	if runtime.GOMAXPROCS(0) == 1 {
-		f()
-		g()
-		return
-	}
-	var wg sync.WaitGroup
-	wg.Go(f)
-	g()
-	wg.Wait()
 }
 
 // work tests candidates. canceled is asked in the caller's goroutine only.
