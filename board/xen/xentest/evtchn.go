@@ -180,6 +180,7 @@ func (hc hypercalls) PollPorts(ports []evtchn.Port, timeout uint64) int {
 		return 0
 	}
 	h.wait(w)
+	d.stopIfPaused()
 	return 0
 }
 

@@ -16,6 +16,7 @@
 package xentest
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"testing"
@@ -84,8 +85,8 @@ type Domain struct {
 
 	h       *Hypervisor
 	dead    bool
-	paused  bool // by the toolstack, about to be destroyed
-	running bool // by Run
+	paused  bool // for ever: about to be destroyed
+	threads int  // started with Run, not yet ended
 
 	ports map[evtchn.Port]*channel
 	memory
@@ -134,13 +135,18 @@ func (h *Hypervisor) Domain(id abi.DomID) *Domain {
 	return h.domains[id]
 }
 
-// Run runs f as the domain's only thread. When the domain is destroyed, f ends
-// at its next hypercall.
+// Run runs f as the domain's only thread. Whoever destroys the domain waits
+// until f has ended, which it does at its next hypercall.
 func (d *Domain) Run(f func()) {
+	d.h.mu.Lock()
+	d.threads++
+	d.h.mu.Unlock()
 	d.h.Go(func() {
-		d.h.mu.Lock()
-		d.running = true
-		d.h.mu.Unlock()
+		defer func() {
+			d.h.mu.Lock()
+			d.threads--
+			d.h.mu.Unlock()
+		}()
 		f()
 	})
 }
@@ -152,17 +158,38 @@ func (d *Domain) Dead() bool {
 	return d.dead
 }
 
-// enter begins a hypercall; the caller has deferred leave. A destroyed domain does not come back from it,
-// or, where a test drives it by hand, gets an error.
+// enter begins a hypercall; the caller has deferred leave. A destroyed domain
+// does not come back from it, or, where a test drives it by hand, gets an error.
 func (d *Domain) enter() bool {
 	d.h.mu.Lock()
-	if (d.dead || d.paused) && d.running {
-		runtime.Goexit() // the caller's deferred leave unlocks
-	}
+	d.stopIfPaused()
 	return !d.dead
 }
 
 func (d *Domain) leave() { d.h.mu.Unlock() }
+
+// stopIfPaused ends the domain's thread if the domain has come to its end. The
+// lock is held; the hypercall's deferred leave unlocks.
+func (d *Domain) stopIfPaused() {
+	if (d.dead || d.paused) && d.threads > 0 {
+		runtime.Goexit()
+	}
+}
+
+// pause stops the domain's thread, for good, and waits until it has stopped:
+// what is destroyed has done nothing more, and never will.
+func (h *Hypervisor) pause(d *Domain) {
+	d.paused = true
+	if d.threads == 0 {
+		return
+	}
+	for w := range h.waiters {
+		if w.domain == d {
+			h.release(w)
+		}
+	}
+	h.waitCond("the end of a destroyed domain", math.MaxInt64, func() bool { return d.threads == 0 })
+}
 
 // Destroy kills a domain at once, as xc_domain_destroy does: ports close, its
 // mappings of others' pages end, xenstored forgets it and @releaseDomain fires.
@@ -170,13 +197,10 @@ func (d *Domain) leave() { d.h.mu.Unlock() }
 func (h *Hypervisor) Destroy(d *Domain) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.destroy(d)
-}
-
-func (h *Hypervisor) destroy(d *Domain) {
 	if d.dead {
 		return
 	}
+	h.pause(d)
 	d.dead = true
 	delete(h.domains, d.ID)
 	for p := range d.ports {

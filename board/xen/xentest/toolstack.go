@@ -263,14 +263,7 @@ func (ts *Toolstack) Shutdown(d *Domain, reason string) {
 // down: pause it, remove its devices by force, destroy it, remove its nodes.
 // The error is the first one that a device of its own met.
 func (ts *Toolstack) Destroy(d *Domain) error {
-	ts.h.Locked(func() {
-		d.paused = true
-		for w := range ts.h.waiters {
-			if w.domain == d && d.running {
-				ts.h.release(w)
-			}
-		}
-	})
+	ts.h.Locked(func() { ts.h.pause(d) })
 	var first error
 	for _, dev := range append([]Device(nil), ts.devices...) {
 		if dev.Frontend != d.ID {

@@ -181,10 +181,33 @@ func TestDestroyEndsRunningDomain(t *testing.T) {
 	}
 }
 
+// TestDestroyedDomainDoesNothing: a domain that computes when it is destroyed,
+// and has pages that others see, does nothing more once Destroy is back.
+func TestDestroyedDomainDoesNothing(t *testing.T) {
+	h, a, b := pair(t)
+	_, pa, err := a.Grants.Share(b.ID, true)
+	must(t, err)
+	started := make(chan struct{})
+	a.Run(func() {
+		close(started)
+		time.Sleep(20 * time.Millisecond) // what a slow machine does to it
+		pa.Store8(0, 1)
+		a.Channels.Wait(evtchn.Forever)
+		pa.Store8(0, 2)
+		a.Channels.Wait(evtchn.Forever)
+		pa.Store8(0, 3)
+	})
+	<-started
+	h.Destroy(a)
+	seen := pa.Load8(0)
+	h.Join()
+	if now := pa.Load8(0); now != seen {
+		t.Errorf("it wrote %d after its end, %d before", now, seen)
+	}
+}
+
 // TestDestroyEndsBusyLoop: a loop that never blocks, because a port stays
-
 // pending, ends with its domain as well.
-
 func TestDestroyEndsBusyLoop(t *testing.T) {
 	h, a, _ := pair(t)
 	a.Channels.Rearm(a.StorePort)
