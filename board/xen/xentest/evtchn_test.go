@@ -136,6 +136,7 @@ func TestBlock(t *testing.T) {
 	pa, err := a.Channels.AllocUnbound(b.ID)
 	must(t, err)
 	hour, event := make(chan int64), make(chan bool)
+	before := h.Now()
 	h.Go(func() { h.Sleep(time.Hour); hour <- h.Now() })
 	a.Run(func() {
 		for !a.Channels.TestClear(pa) {
@@ -143,7 +144,6 @@ func TestBlock(t *testing.T) {
 		}
 		event <- true
 	})
-	before := h.Now()
 	var after int64
 	h.Block(func() { after = <-hour })
 	if after-before < int64(time.Hour) {
