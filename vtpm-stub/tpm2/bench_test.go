@@ -47,3 +47,43 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkObjects is what commands on objects take in process. What makes an object is
+// measured with the FlushContext that removes it.
+func BenchmarkObjects(b *testing.B) {
+	x := newTestTPM(b)
+	x.cfg.Logf = nil
+	parent := x.storageParent()
+	creation := frame(TPM_ST_SESSIONS, TPM_CC_Create, join(handles(parent), pw(""), createParams("", make([]byte, 32), sealedTemplate(nil))))
+	c := x.create(parent, "", make([]byte, 32), sealedTemplate(nil))
+	load := frame(TPM_ST_SESSIONS, TPM_CC_Load, join(handles(parent), pw(""), load2(c.private, &c.pub)))
+	h := x.load(parent, c)
+	key := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsSign)).handle
+	saved := x.saveContext(key)
+	x.drop(key)
+	key = x.ok(x.loadContext(saved)).handle
+	run := func(name string, transient bool, cmd []byte) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				rsp := x.Execute(0, cmd, x.buf[:])
+				if rsp[9] != 0 {
+					b.Fatalf("response % x", rsp)
+				}
+				if transient {
+					x.Execute(0, frame(TPM_ST_NO_SESSIONS, TPM_CC_FlushContext, rsp[10:14]), x.buf[:])
+				}
+			}
+		})
+	}
+	run("Create sealed", false, creation)
+	run("Load sealed", true, load)
+	run("Unseal", false, frame(TPM_ST_SESSIONS, TPM_CC_Unseal, join(handles(h), pw(""))))
+	run("ContextSave", false, frame(TPM_ST_NO_SESSIONS, TPM_CC_ContextSave, handles(key)))
+	run("ContextLoad", true, frame(TPM_ST_NO_SESSIONS, TPM_CC_ContextLoad, marshal(4096, func(w *writer) { w.context(&saved) })))
+	run("Sign ECDSA", false, frame(TPM_ST_SESSIONS, TPM_CC_Sign, join(handles(key), pw(""), b2(make([]byte, 32)),
+		schemeBytes(scheme(TPM_ALG_ECDSA, TPM_ALG_SHA256)), nullTicket(TPM_ST_HASHCHECK))))
+	x.drop(h)
+	run("CreatePrimary ECC", true, frame(TPM_ST_SESSIONS, TPM_CC_CreatePrimary,
+		join(handles(TPM_RH_OWNER), pw(""), createParams("", nil, eccTemplate(attrsStorage)))))
+}

@@ -1,6 +1,10 @@
 package tpm2
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+)
 
 // writer appends to a buffer of fixed capacity. What does not fit is dropped
 // and remembered in full; the buffer never grows.
@@ -85,13 +89,25 @@ func (w *writer) grow(n int) []byte {
 	return w.b[len(w.b)-n:]
 }
 
-// marshal runs f over a new buffer of at most max octets. It is for structures
-// that are hashed, encrypted or stored; an overflow is a bug of ours.
+// maxMarshal is above the size of every structure.
+const maxMarshal = 4096
+
+// marshalBuffers keeps what marshal writes into: most structures are a small part of what
+// they may be, and a new buffer for each costs more than the copy.
+var marshalBuffers = sync.Pool{New: func() any { return new([maxMarshal]byte) }}
+
+// marshal runs f over an empty buffer of at most max octets, which are
+// no more than maxMarshal, and returns a copy of what it wrote. It is for structures that are hashed, encrypted or
+// stored; an overflow is a bug of ours.
 func marshal(max int, f func(w *writer)) []byte {
-	w := writer{b: make([]byte, 0, max)}
+	buf := marshalBuffers.Get().(*[maxMarshal]byte)
+	w := writer{b: buf[:0:max]}
 	f(&w)
 	if w.full {
 		panic("internal error: tpm2: structure larger than its buffer")
 	}
-	return w.b
+	out := bytes.Clone(w.b)
+	clear(w.b) // it may hold a secret
+	marshalBuffers.Put(buf)
+	return out
 }
