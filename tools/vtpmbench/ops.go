@@ -16,9 +16,6 @@ import (
 type op struct {
 	name  string
 	setup func(c *contender) (func() error, error)
-	// burst is how many steps run on one TPM before the other gets its turn: a
-	// millisecond and more, as a runtime needs a while to get used to being asked again.
-	burst int
 	// durable ops are also measured with state synced to disk.
 	durable bool
 	// keygen ops vary so much that their 95th percentile is told too.
@@ -28,31 +25,31 @@ type op struct {
 }
 
 var ops = []op{
-	{name: "GetRandom 32", setup: simple(tpm2.GetRandom{BytesRequested: 32}), burst: 400},
-	{name: "PCR_Read", setup: simple(tpm2.PCRRead{PCRSelectionIn: pcrs(0, 1, 2, 3, 4, 5, 6, 7)}), burst: 400},
-	{name: "PCR_Extend", setup: simple(extend), burst: 400},
-	{name: "Hash SHA-256 1 KiB", setup: simple(tpm2.Hash{Data: buffer(1024), HashAlg: tpm2.TPMAlgSHA256, Hierarchy: tpm2.TPMRHNull}), burst: 400},
-	{name: "HMAC SHA-256 1 KiB", setup: hmacOp, burst: 400},
-	{name: "EncryptDecrypt2 AES-128-CFB 1 KiB", setup: cipherOp, burst: 400},
-	{name: "NV_Write 64", setup: nvWrite, burst: 100, durable: true},
-	{name: "NV_Read 64", setup: nvRead, burst: 400},
-	{name: "StartAuthSession, FlushContext", setup: sessionOp, burst: 400},
-	{name: "HMAC session, encrypted GetRandom", setup: sessionUseOp, burst: 400},
-	{name: "ContextSave, ContextLoad, FlushContext", setup: contextOp, burst: 100},
-	{name: "CreatePrimary ECC P-256", setup: createPrimary(eccStorage), burst: 5},
-	{name: "Create ECC P-256", setup: create(eccSigning), burst: 5},
-	{name: "Load ECC P-256", setup: load(eccSigning), burst: 50},
-	{name: "Load RSA 2048", setup: load(rsaSigning), burst: 50},
-	{name: "Sign ECDSA P-256", setup: sign(eccSigning), burst: 20},
-	{name: "Verify ECDSA P-256", setup: verify(eccSigning), burst: 20},
-	{name: "Sign RSA 2048 (RSASSA)", setup: sign(rsaSigning), burst: 10, parallel: true},
-	{name: "Verify RSA 2048", setup: verify(rsaSigning), burst: 100},
-	{name: "Quote ECDSA P-256", setup: quote(eccSigning), burst: 20},
-	{name: "Quote RSA 2048", setup: quote(rsaSigning), burst: 10, parallel: true},
-	{name: "Seal, Load, Unseal, FlushContext", setup: sealOp, burst: 50},
-	{name: "SelfTest (full)", setup: selfTest, burst: 1, parallel: true},
-	{name: "CreatePrimary RSA 2048", setup: createPrimary(rsaStorage), burst: 1, keygen: true, parallel: true},
-	{name: "Create RSA 2048", setup: create(rsaSigning), burst: 1, keygen: true, parallel: true},
+	{name: "GetRandom 32", setup: simple(tpm2.GetRandom{BytesRequested: 32})},
+	{name: "PCR_Read", setup: simple(tpm2.PCRRead{PCRSelectionIn: pcrs(0, 1, 2, 3, 4, 5, 6, 7)})},
+	{name: "PCR_Extend", setup: simple(extend)},
+	{name: "Hash SHA-256 1 KiB", setup: simple(tpm2.Hash{Data: buffer(1024), HashAlg: tpm2.TPMAlgSHA256, Hierarchy: tpm2.TPMRHNull})},
+	{name: "HMAC SHA-256 1 KiB", setup: hmacOp},
+	{name: "EncryptDecrypt2 AES-128-CFB 1 KiB", setup: cipherOp},
+	{name: "NV_Write 64", setup: nvWrite, durable: true},
+	{name: "NV_Read 64", setup: nvRead},
+	{name: "StartAuthSession, FlushContext", setup: sessionOp},
+	{name: "HMAC session, encrypted GetRandom", setup: sessionUseOp},
+	{name: "ContextSave, ContextLoad, FlushContext", setup: contextOp},
+	{name: "CreatePrimary ECC P-256", setup: createPrimary(eccStorage)},
+	{name: "Create ECC P-256", setup: create(eccSigning)},
+	{name: "Load ECC P-256", setup: load(eccSigning)},
+	{name: "Load RSA 2048", setup: load(rsaSigning)},
+	{name: "Sign ECDSA P-256", setup: sign(eccSigning)},
+	{name: "Verify ECDSA P-256", setup: verify(eccSigning)},
+	{name: "Sign RSA 2048 (RSASSA)", setup: sign(rsaSigning), parallel: true},
+	{name: "Verify RSA 2048", setup: verify(rsaSigning)},
+	{name: "Quote ECDSA P-256", setup: quote(eccSigning)},
+	{name: "Quote RSA 2048", setup: quote(rsaSigning), parallel: true},
+	{name: "Seal, Load, Unseal, FlushContext", setup: sealOp},
+	{name: "SelfTest (full)", setup: selfTest, parallel: true},
+	{name: "CreatePrimary RSA 2048", setup: createPrimary(rsaStorage), keygen: true, parallel: true},
+	{name: "Create RSA 2048", setup: create(rsaSigning), keygen: true, parallel: true},
 }
 
 // timed runs f with the clock on.

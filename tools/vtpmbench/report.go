@@ -61,7 +61,9 @@ const heading = `# vtpmd and swtpm, command by command
 
 Made by ` + "`go run ./tools/vtpmbench -o docs/benchmarks.md`" + `. Both programs serve a Unix
 socket in one run and take turns; only the time between a command and its answer
-counts, medians are shown. vtpmd runs with ` + "`--tpmstate dir=...,nofsync`" + `, because swtpm
+counts, medians are shown. A turn takes 20 ms: for a millisecond or so after a pause Go's
+runtime looks after its program often, and what is asked then takes up to a fifth longer.
+vtpmd runs with ` + "`--tpmstate dir=...,nofsync`" + `, because swtpm
 never syncs its state to disk; NV_Write is shown durable as well. Times depend on
 the machine and on what else it does; ratios are what to look at. The client makes bare
 system calls on a blocking socket, the same for both. Client and TPM share one

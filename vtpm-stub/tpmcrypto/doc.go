@@ -30,6 +30,9 @@
 // Go 1.27; it does not verify a signature over a given mu, so that verification,
 // which has no secrets, is here.
 //
+// Work that two processors share goes, on Linux, to threads that are kept off the
+// caller's processor; that is all that this package asks of an operating system.
+//
 // Missing on purpose: SM3, SM4, TDES (not in std or withdrawn), BN-P638.
 //
 // Every input may come from a guest. No input makes a function panic unless

@@ -1,21 +1,25 @@
 package tpmcrypto
 
-import (
-	"runtime"
-	"sync"
-)
+import "runtime"
 
-// maxParallel bounds the goroutines of one command.
+// maxParallel bounds the processors that one command uses.
 const maxParallel = 4
 
 // parallel runs f once on each processor, worker 0 in the caller's goroutine.
 func parallel(f func(worker int)) {
-	var wg sync.WaitGroup
-	for i := 1; i < min(runtime.GOMAXPROCS(0), maxParallel); i++ {
-		wg.Go(func() { f(i) })
+	n := min(runtime.GOMAXPROCS(0), maxParallel)
+	if n == 1 {
+		f(0)
+		return
+	}
+	waits := make([]func(), 0, maxParallel)
+	for i := 1; i < n; i++ {
+		waits = append(waits, elsewhere(func() { f(i) }))
 	}
 	f(0)
-	wg.Wait()
+	for _, wait := range waits {
+		wait()
+	}
 }
 
 // both runs f and g, on two processors where there are two.
@@ -25,8 +29,7 @@ func both(f, g func()) {
 		g()
 		return
 	}
-	var wg sync.WaitGroup
-	wg.Go(f)
+	wait := elsewhere(f)
 	g()
-	wg.Wait()
+	wait()
 }
