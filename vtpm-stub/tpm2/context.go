@@ -85,7 +85,7 @@ func (t *TPM) contextHMAC(c *TPMS_CONTEXT, encrypted []byte) []byte {
 	}
 	b = binary.BigEndian.AppendUint64(b, c.Sequence)
 	b = binary.BigEndian.AppendUint32(b, uint32(c.Saved))
-	return t.hash.HMAC(ticketHash, nil, t.hier(c.Hierarchy).proof[:], b, encrypted)
+	return t.hier(c.Hierarchy).proofMAC().Sum(nil, b, encrypted)
 }
 
 // cryptContext encrypts or decrypts in place with key and IV of P1 (50).
@@ -93,7 +93,7 @@ func (t *TPM) cryptContext(c *TPMS_CONTEXT, f cipherFunc, data []byte) {
 	var seq [8]byte
 	binary.BigEndian.PutUint64(seq[:], c.Sequence)
 	n := contextKeySize + maxSymBlock
-	k := t.hash.KDFa(ticketHash, nil, t.hier(c.Hierarchy).proof[:], "CONTEXT", seq[:], handleName(c.Saved), 8*n)
+	k := t.hier(c.Hierarchy).proofMAC().KDFa("CONTEXT", seq[:], handleName(c.Saved), 8*n)
 	b, err := tpmcrypto.NewBlock(contextSym, k[:contextKeySize])
 	if err != nil {
 		panic("internal error: tpm2: cipher of contexts: " + err.Error())

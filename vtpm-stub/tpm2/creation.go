@@ -55,5 +55,5 @@ func (t *TPM) checkTicket(k *TPMT_TK, parts ...[]byte) bool {
 
 func (t *TPM) ticketDigest(tag ST, h Handle, parts ...[]byte) []byte {
 	all := append([][]byte{{byte(tag >> 8), byte(tag)}}, parts...)
-	return t.hash.HMAC(ticketHash, nil, t.hier(h).proof[:], all...)
+	return t.hier(h).proofMAC().Sum(nil, all...)
 }

@@ -22,6 +22,16 @@ type hierarchy struct {
 	proof   [proofSize]byte
 	auth    []byte
 	policy  policyAuth
+
+	mac *tpmcrypto.MACKey // of the proof, see proofMAC
+}
+
+// proofMAC returns the key that authenticates tickets and contexts of the hierarchy.
+func (h *hierarchy) proofMAC() *tpmcrypto.MACKey {
+	if h.mac == nil || !h.mac.Is(h.proof[:]) {
+		h.mac = tpmcrypto.NewMACKey(ticketHash, h.proof[:])
+	}
+	return h.mac
 }
 
 // orderly tells how the last Shutdown went (TPM20-P3 section 9.4).

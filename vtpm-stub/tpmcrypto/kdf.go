@@ -6,6 +6,12 @@ import "encoding/binary"
 // for is 8192 bits (P1 28.4).
 const maxKDFBits = 1 << 16
 
+func checkKDFBits(bits int) {
+	if bits < 0 || bits > maxKDFBits {
+		panic("tpmcrypto: internal error: KDF length")
+	}
+}
+
 // KDFa is P1 11.4.10.2, the counter mode of 108 with HMAC. The result has
 // (bits+7)/8 bytes; when bits is not a multiple of 8 the unused high bits of
 // the first byte are clear. A zero byte follows the label unless it ends with
@@ -17,9 +23,7 @@ func KDFa(a Alg, key []byte, label string, contextU, contextV []byte, bits int) 
 
 // KDFa appends the derived bytes to dst; see the function KDFa.
 func (s *Hasher) KDFa(a Alg, dst, key []byte, label string, contextU, contextV []byte, bits int) []byte {
-	if bits < 0 || bits > maxKDFBits {
-		panic("tpmcrypto: internal error: KDF length")
-	}
+	checkKDFBits(bits)
 	var length [4]byte
 	binary.BigEndian.PutUint32(length[:], uint32(bits))
 	return s.counterKDF(a, dst, key, bits, terminated(label), contextU, contextV, length[:])
@@ -42,9 +46,7 @@ func (s *Hasher) counterKDF(a Alg, dst, key []byte, bits int, f1, f2, f3, f4 []b
 // and partyV that of the static public key. The use string is terminated with
 // a zero byte. It panics as KDFa does.
 func KDFe(a Alg, z []byte, use string, partyU, partyV []byte, bits int) []byte {
-	if bits < 0 || bits > maxKDFBits {
-		panic("tpmcrypto: internal error: KDF length")
-	}
+	checkKDFBits(bits)
 	var s Hasher
 	var dst []byte
 	lab := terminated(use)
