@@ -62,7 +62,7 @@ bench: images bench-engine bench-manager bench-vtpmd ## benchmarks, as tables
 	$(XENLAB) run large --param full=1
 
 bench-engine: ## the TPM engine in process, without a socket
-	$(GO) test -run '^$$' -bench 'GetRandom|PCRRead|PCRExtend' -benchmem ./vtpm-stub/tpm2
+	$(GO) test -run '^$$' -bench 'GetRandom|PCRRead|PCRExtend|Objects' -benchmem ./vtpm-stub/tpm2
 
 bench-vtpmd: ## vtpmd beside swtpm, over the same kind of socket
 	$(GO) run ./tools/vtpmbench -o docs/benchmarks.md

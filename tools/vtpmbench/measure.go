@@ -55,6 +55,8 @@ type result struct {
 	// Floor is what a command costs that a process in C's manner answers at once, with
 	// one read and one write: no TPM behind a socket can be faster.
 	Floor stat `json:"floor"`
+	// InProcess is what the engine takes without a socket.
+	InProcess []engineTime `json:"in_process"`
 }
 
 // measure runs everything.
@@ -110,6 +112,9 @@ func (r *result) measureShort(cfg config, programs []program, all *unix.CPUSet) 
 		return err
 	}
 	if err := r.compareAll(cfg, programs, false); err != nil {
+		return err
+	}
+	if r.InProcess, err = measureInProcess(cfg); err != nil {
 		return err
 	}
 	r.Floor, err = measureFloor(cfg.budget)

@@ -13,7 +13,8 @@ import (
 // What the project promises.
 const (
 	wantMean = 2.5
-	wantRSS  = 40_000_000 // octets
+	wantRSS  = 40_000_000           // octets
+	wantTime = 3 * time.Microsecond // of the simplest commands in process
 )
 
 func short(d time.Duration) string {
@@ -39,11 +40,15 @@ func (r *result) cells() [][4]string {
 		}
 	}
 	s, v := r.Memory["swtpm"], r.Memory["vtpmd"]
-	return append(out,
+	out = append(out,
 		[4]string{"geometric mean", "", "", fmt.Sprintf("%.2f", r.Mean)},
 		[4]string{"the socket alone (no TPM can be faster)", short(r.Floor.Median), short(r.Floor.Median), ""},
 		[4]string{"resident memory", mb(s.Now), mb(v.Now), ""},
 		[4]string{"  its peak", mb(s.Peak), mb(v.Peak), ""})
+	for _, e := range r.InProcess {
+		out = append(out, [4]string{inProcess + e.Name, "", fmt.Sprintf("%.2f us", e.Time.Seconds()*1e6), ""})
+	}
+	return out
 }
 
 func mb(kib int) string { return fmt.Sprintf("%.1f MB", float64(kib)*1024/1e6) }
@@ -117,6 +122,11 @@ func (r *result) check() error {
 	}
 	if r.Mean < wantMean {
 		errs = append(errs, fmt.Errorf("the geometric mean is %.2f, less than %.1f", r.Mean, wantMean))
+	}
+	for _, e := range r.InProcess {
+		if e.Time > wantTime || e.Allocs > 0 {
+			errs = append(errs, fmt.Errorf("%s takes %v and %d allocations in process, more than %v and none", e.Name, e.Time, e.Allocs, wantTime))
+		}
 	}
 	if n := r.Memory["vtpmd"].Peak * 1024; n > wantRSS {
 		errs = append(errs, fmt.Errorf("vtpmd took %d octets of memory, more than %d", n, wantRSS))

@@ -87,6 +87,8 @@ func TestCheck(t *testing.T) {
 		{"one is slower", rows([2]int{99, 100}, [2]int{900, 100}), "a is slower than swtpm: 0.99"},
 		{"mean", rows([2]int{249, 100}), "geometric mean is 2.49"},
 		{"memory", func() *result { r := good(); r.Memory["vtpmd"] = memory{1000, 40000}; return r }(), "40960000 octets of memory"},
+		{"in process", func() *result { r := good(); r.InProcess = []engineTime{{"x", 3001, 0}}; return r }(), "x takes 3.001µs and 0 allocations in process"},
+		{"allocations", func() *result { r := good(); r.InProcess = []engineTime{{"x", 100, 1}}; return r }(), "x takes 100ns and 1 allocations in process"},
 		{"nothing measured", rows(), "geometric mean is 0.00"},
 	} {
 		if err := tt.r.check(); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -117,6 +119,7 @@ func TestTable(t *testing.T) {
 	r.Floor = stat{1, 1500, 1500}
 	r.Rows[0].Durable = &stat{1, 7000, 7000}
 	r.Rows[1].KeyGen = true
+	r.InProcess = []engineTime{{"a", 123, 0}}
 	want := [][4]string{
 		{"a", "4.0 us", "2.0 us", "2.00"},
 		{"  durable (swtpm cannot)", "", "7.0 us", ""},
@@ -126,6 +129,7 @@ func TestTable(t *testing.T) {
 		{"the socket alone (no TPM can be faster)", "1.5 us", "1.5 us", ""},
 		{"resident memory", "3.1 MB", "1.0 MB", ""},
 		{"  its peak", "4.1 MB", "2.0 MB", ""},
+		{"in process: a", "", "0.12 us", ""},
 	}
 	got := r.cells()
 	if len(got) != len(want) {
