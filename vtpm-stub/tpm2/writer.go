@@ -96,8 +96,8 @@ const maxMarshal = 4096
 // they may be, and a new buffer for each costs more than the copy.
 var marshalBuffers = sync.Pool{New: func() any { return new([maxMarshal]byte) }}
 
-// marshal runs f over an empty buffer of at most max octets, which are
-// no more than maxMarshal, and returns a copy of what it wrote. It is for structures that are hashed, encrypted or
+// marshal runs f over an empty buffer of max octets, which are no more than maxMarshal,
+// and returns a copy of what it wrote. It is for structures that are hashed, encrypted or
 // stored; an overflow is a bug of ours.
 func marshal(max int, f func(w *writer)) []byte {
 	buf := marshalBuffers.Get().(*[maxMarshal]byte)
