@@ -197,10 +197,10 @@ func (h *Hypervisor) pause(d *Domain) {
 func (h *Hypervisor) Destroy(d *Domain) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d.dead {
-		return
-	}
 	h.pause(d)
+	if d.dead {
+		return // before, or by somebody else meanwhile
+	}
 	d.dead = true
 	delete(h.domains, d.ID)
 	for p := range d.ports {
