@@ -24,24 +24,11 @@ type engineTime struct {
 // simplest are the commands for which the project promises a time in process.
 var simplest = []struct {
 	name string
-	cmd  func(t transportTPM) error
+	send func(t transportTPM) error
 }{
-	{"GetRandom 32", execute(tpm2.GetRandom{BytesRequested: 32})},
-	{"PCR_Read", execute(tpm2.PCRRead{PCRSelectionIn: pcrs(16)})},
-	{"PCR_Extend", execute(extend)},
-}
-
-func execute[R any](cmd tpm2.Command[R, *R]) func(transportTPM) error {
-	return func(t transportTPM) error {
-		e, ok := cmd.(interface {
-			Execute(t transportTPM, s ...tpm2.Session) (*R, error)
-		})
-		if !ok {
-			return fmt.Errorf("%T has no Execute", cmd)
-		}
-		_, err := e.Execute(t)
-		return err
-	}
+	{"GetRandom 32", func(t transportTPM) error { _, err := run(t, getRandom); return err }},
+	{"PCR_Read", func(t transportTPM) error { _, err := run(t, pcrRead); return err }},
+	{"PCR_Extend", func(t transportTPM) error { _, err := run(t, extend); return err }},
 }
 
 // inside is an engine in this process. It keeps the last command.
@@ -71,7 +58,7 @@ func measureInProcess(cfg config) ([]engineTime, error) {
 		if !cfg.only.MatchString(inProcess + s.name) {
 			continue
 		}
-		if err := s.cmd(in); err != nil {
+		if err := s.send(in); err != nil {
 			return nil, fmt.Errorf("%s in process: %w", s.name, err)
 		}
 		out = append(out, repeatInside(s.name, t, in.last, cfg.budget))

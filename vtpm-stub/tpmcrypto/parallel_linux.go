@@ -112,7 +112,8 @@ func (h *helper) place() bool {
 	return true
 }
 
-// give wakes the thread for f.
+// give wakes the thread for f. It reports whether the work is the thread's, which may have
+// taken it without being woken.
 func (h *helper) give(f func()) bool {
 	h.finished.Store(false)
 	h.job.Store(&f)

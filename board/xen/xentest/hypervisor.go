@@ -171,7 +171,7 @@ func (d *Domain) leave() { d.h.mu.Unlock() }
 // stopIfPaused ends the domain's thread if the domain has come to its end. The
 // lock is held; the hypercall's deferred leave unlocks.
 func (d *Domain) stopIfPaused() {
-	if (d.dead || d.paused) && d.threads > 0 {
+	if d.paused && d.threads > 0 {
 		runtime.Goexit()
 	}
 }
