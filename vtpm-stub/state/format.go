@@ -12,12 +12,16 @@ import (
 // header is the first 64 bytes of a slot, big-endian:
 //
 //	0   8  magic "xvtpmsta"
-//	8   2  version, 1
+//	8   2  version, 2
 //	10  2  flags: bit 0 initial copy of a new TPM
 //	12  4  zero
 //	16  8  generation: counts saves; for people who look at a disk
 //	24  8  length of the state in bytes
-//	32 32  zero
+//	32  8  place of slot 1: its offset on the disk, and the size of both slots
+//	40 24  zero
+//
+// Version 1 has zero for the place of slot 1, which was the disk's half. It is
+// read, and no longer written.
 //
 // The AES-256-GCM ciphertext of the state follows, then its 16-byte tag, then
 // zeros up to a whole sector. The header is the additional data; the nonce is
@@ -27,13 +31,14 @@ type header struct {
 	flags      uint16
 	generation uint64
 	length     uint64
+	second     int64 // place of slot 1; 0 in version 1
 }
 
 const (
 	headerSize = 64
 	tagSize    = 16
 	hashSize   = sha256.Size
-	version    = 1
+	version    = 2
 
 	flagInitial = 1
 )
@@ -47,6 +52,8 @@ var (
 	errLength = errors.New("length in the header is impossible")
 	errHash   = errors.New("content differs from the record")
 	errAuth   = errors.New("content does not authenticate")
+	errBeyond = errors.New("beyond the end of the disk")
+	errPlace  = errors.New("not where its header says")
 )
 
 func (h header) put(b []byte) {
@@ -55,6 +62,7 @@ func (h header) put(b []byte) {
 	binary.BigEndian.PutUint16(b[10:], h.flags)
 	binary.BigEndian.PutUint64(b[16:], h.generation)
 	binary.BigEndian.PutUint64(b[24:], h.length)
+	binary.BigEndian.PutUint64(b[32:], uint64(h.second))
 }
 
 // parseHeader reads what lies at the start of a slot; it is not authenticated
@@ -66,19 +74,31 @@ func parseHeader(b []byte) (header, error) {
 	if !bytes.Equal(b[:8], magic) {
 		return header{}, errHeader
 	}
-	if binary.BigEndian.Uint16(b[8:]) > version {
+	v := binary.BigEndian.Uint16(b[8:])
+	if v > version {
 		return header{}, ErrNewer
 	}
 	h := header{
 		flags:      binary.BigEndian.Uint16(b[10:]),
 		generation: binary.BigEndian.Uint64(b[16:]),
 		length:     binary.BigEndian.Uint64(b[24:]),
+		second:     int64(binary.BigEndian.Uint64(b[32:])),
 	}
-	if binary.BigEndian.Uint16(b[8:]) != version || h.flags&^flagInitial != 0 ||
-		!blank(b[12:16]) || !blank(b[32:headerSize]) {
+	if h.flags&^flagInitial != 0 || !blank(b[12:16]) || !blank(b[40:headerSize]) || !h.placed(v) {
 		return header{}, errHeader
 	}
 	return h, nil
+}
+
+// placed reports whether the place of slot 1 is one that a version writes.
+func (h header) placed(version uint16) bool {
+	switch version {
+	case 1:
+		return h.second == 0
+	case 2:
+		return h.second >= slotAlign && h.second%slotAlign == 0
+	}
+	return false
 }
 
 // imageSize is the number of bytes on disk for a state of n bytes.

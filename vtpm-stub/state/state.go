@@ -14,6 +14,11 @@
 // record that matches neither slot is an error that needs an operator, never
 // a new TPM.
 //
+// Each slot says where the second one lies, so a disk may be enlarged at any
+// time. Disks of the first version of the format do not say it; there, and where
+// the first slot cannot be read, it is looked for. That is safe: only what has
+// the hash in the manager's record is taken.
+//
 // The type header describes the format on disk.
 package state
 
@@ -60,6 +65,7 @@ var (
 	ErrDiskSize  = errors.New("state: the disk is too small")
 	ErrRecord    = errors.New("state: the manager's record is not one of this program (wrong length)")
 	ErrMismatch  = errors.New("state: the manager's record matches neither slot: the disk is damaged, exchanged or rolled back")
+	ErrShrunk    = errors.New("state: the disk is smaller than when the TPM was made; give it back its size")
 	ErrNotBlank  = errors.New("state: the manager has no record but the disk is not blank: wrong disk, wrong uuid, or a lost manager; overwrite the disk with zeros to start a new TPM")
 	ErrNewer     = errors.New("state: the slot has a newer format than this program")
 	ErrTooLarge  = errors.New("state: the state does not fit its slot")
@@ -79,8 +85,8 @@ type Config struct {
 
 // Store is the state of one vTPM. It is not safe for concurrent use.
 type Store struct {
-	cfg  Config
-	slot int64 // bytes in a slot
+	cfg    Config
+	second int64 // place of slot 1, and bytes in a slot
 
 	current    int // slot that the record names; -1: none yet
 	generation uint64
@@ -104,9 +110,9 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Rand = rand.Reader
 	}
 	s := &Store{cfg: cfg, current: -1}
-	s.slot = cfg.Disk.Size() / 2 / slotAlign * slotAlign
-	if s.slot < slotAlign || s.Capacity() < cfg.MinCapacity {
-		return nil, fmt.Errorf("%w: %d bytes give slots of %d, and a state can need %d", ErrDiskSize, cfg.Disk.Size(), s.slot, cfg.MinCapacity)
+	s.second = layout(cfg.Disk.Size())
+	if s.second < slotAlign || s.Capacity() < cfg.MinCapacity {
+		return nil, fmt.Errorf("%w: %d bytes give slots of %d, and a state can need %d", ErrDiskSize, cfg.Disk.Size(), s.second, cfg.MinCapacity)
 	}
 	record, err := cfg.Keys.Load()
 	if errors.Is(err, ErrNoRecord) {
@@ -139,7 +145,7 @@ func (s *Store) Blob() []byte {
 
 // Capacity returns the largest state that fits, in bytes.
 func (s *Store) Capacity() int {
-	return int(min(s.slot-headerSize-tagSize, MaxState))
+	return int(min(s.second-headerSize-tagSize, MaxState))
 }
 
 // Save makes blob the state, durably, or fails and leaves the old one. After
@@ -164,7 +170,7 @@ func (s *Store) Save(blob []byte) error {
 // been a TPM: checkBlank may take it as blank.
 func (s *Store) saveFirst(blob []byte) error {
 	mark := make([]byte, SectorSize)
-	header{flags: flagInitial}.put(mark)
+	header{flags: flagInitial, second: s.second}.put(mark)
 	if err := s.write(mark, 0); err != nil {
 		return err
 	}
@@ -181,7 +187,7 @@ func (s *Store) save(blob []byte, slot int, flags uint16) error {
 	if _, err := io.ReadFull(s.cfg.Rand, key); err != nil {
 		return fmt.Errorf("state: no randomness for a key: %w", err)
 	}
-	image, err := seal(header{flags: flags, generation: s.generation + 1}, key, blob)
+	image, err := seal(header{flags: flags, generation: s.generation + 1, second: s.second}, key, blob)
 	if err != nil {
 		return err
 	}
@@ -195,7 +201,7 @@ func (s *Store) save(blob []byte, slot int, flags uint16) error {
 
 // write makes a slot's new content durable.
 func (s *Store) write(image []byte, slot int) error {
-	if _, err := s.cfg.Disk.WriteAt(image, int64(slot)*s.slot); err != nil {
+	if _, err := s.cfg.Disk.WriteAt(image, int64(slot)*s.second); err != nil {
 		return fmt.Errorf("state: writing slot %d: %w", slot, err)
 	}
 	if err := s.cfg.Disk.Flush(); err != nil {

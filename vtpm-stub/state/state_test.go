@@ -68,8 +68,8 @@ func TestSlotsAlternateAndKeysDiffer(t *testing.T) {
 		if s.current == old {
 			t.Fatal("the current slot was overwritten")
 		}
-		lo := int64(old) * s.slot
-		if !bytes.Equal(before[lo:lo+s.slot], d.data[lo:lo+s.slot]) {
+		lo := int64(old) * s.second
+		if !bytes.Equal(before[lo:lo+s.second], d.data[lo:lo+s.second]) {
 			t.Fatal("the old slot was touched")
 		}
 		if seen[string(k.record[hashSize:])] || bytes.Contains(d.data, k.record[hashSize:]) {
@@ -210,7 +210,7 @@ func TestUncertainRecord(t *testing.T) {
 func TestBitFlips(t *testing.T) {
 	d, k := saved(t, 3)
 	s := mustOpen(t, d, k)
-	lo := int64(s.current) * s.slot
+	lo := int64(s.current) * s.second
 	used := int64(imageSize(uint64(len(s.Blob()))))
 	for off := int64(0); off < used; off += 1 + off/64 {
 		for _, bit := range []byte{1, 0x80} {
@@ -230,8 +230,8 @@ func TestBitFlips(t *testing.T) {
 		}
 	}
 	other := d.crash(0)
-	for i := range s.slot {
-		other.data[int64(1-s.current)*s.slot+i] = 0xa5
+	for i := range s.second {
+		other.data[int64(1-s.current)*s.second+i] = 0xa5
 	}
 	if got := mustOpen(t, other, k).Blob(); !bytes.Equal(got, blobOf(2)) {
 		t.Fatal("the other slot matters")
@@ -250,11 +250,11 @@ func TestRefusals(t *testing.T) {
 	}
 	image := d.crash(0)
 	unreadable := d.crash(0)
-	unreadable.bad = map[int64]bool{int64(s.current) * s.slot / SectorSize: true}
+	unreadable.bad = map[int64]bool{int64(s.current) * s.second / SectorSize: true}
 	otherUnreadable := d.crash(0)
-	otherUnreadable.bad = map[int64]bool{int64(1-s.current) * s.slot / SectorSize: true}
+	otherUnreadable.bad = map[int64]bool{int64(1-s.current) * s.second / SectorSize: true}
 	newer := d.crash(0)
-	newer.data[int64(s.current)*s.slot+9] = 2
+	newer.data[int64(s.current)*s.second+9] = version + 1
 	tail := newSim(testDisk)
 	tail.data[testDisk-1] = 1
 	head := newSim(testDisk)
@@ -321,7 +321,7 @@ func TestInterruptedFirstSave(t *testing.T) {
 	if s := mustOpen(t, d, &simKeys{}); !s.IsNew() {
 		t.Fatal("not new")
 	}
-	d.data[s.slot] = 1
+	d.data[s.second] = 1
 	if _, err := Open(Config{Disk: d, Keys: &simKeys{}}); !errors.Is(err, ErrNotBlank) {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func TestInterruptedFirstSave(t *testing.T) {
 	if got := mustOpen(t, next, k).Blob(); !bytes.Equal(got, blobOf(0)) {
 		t.Fatalf("%.20q", got)
 	}
-	if blank(next.data[s.slot : s.slot+SectorSize]) {
+	if blank(next.data[s.second : s.second+SectorSize]) {
 		t.Fatal("Open left a single copy")
 	}
 	if _, err := Open(Config{Disk: next, Keys: &simKeys{}}); !errors.Is(err, ErrNotBlank) {
@@ -387,6 +387,9 @@ func TestNoRandomness(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	d, k := saved(f, 3)
 	f.Add(d.data[:SectorSize], d.data[testDisk/2:testDisk/2+2*SectorSize], k.record)
+	old, oldKeys := saved1(f, testDisk, 2)
+	f.Add(old.data[:SectorSize], old.data[testDisk/2:testDisk/2+2*SectorSize], oldKeys.record)
+	f.Add(old.data[:SectorSize], append(make([]byte, 3*slotAlign), old.data[testDisk/2:testDisk/2+2*SectorSize]...), oldKeys.record)
 	f.Add([]byte("xvtpmsta\x00\x01"), []byte{}, k.record)
 	f.Add([]byte("xvtpmsta\x00\x01\x00\x01"), []byte{}, []byte{})
 	f.Add(bytes.Repeat([]byte{0xff}, 64), []byte("xvtpmsta\x00\x02"), make([]byte, 64))
