@@ -2,9 +2,7 @@ package service
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"io"
-	"sync"
 
 	"xenvtpm/vtpm-stub/tpmcrypto"
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -13,16 +11,9 @@ import (
 // hwSeedSize is how much of the hardware TPM's randomness is asked for.
 const hwSeedSize = 64
 
-// mixed is the image's own generator (crypto/rand, seeded by RDRAND) XORed with
-// a DRBG that was seeded by the hardware TPM as well: as good as the better of
-// the two.
-type mixed struct {
-	mu   sync.Mutex
-	drbg *tpmcrypto.DRBG
-	buf  [64]byte
-}
-
-// NewEntropy returns the TPM's entropy source. Without a manager, or when that
+// NewEntropy returns the TPM's entropy source: the image's own generator
+// (crypto/rand, seeded by RDRAND) mixed with a DRBG that was seeded by the
+// hardware TPM as well. Without a manager, or when that
 // refuses, it rests on crypto/rand alone, which is logged.
 func NewEntropy(c *proto.Client, logf func(string, ...any)) io.Reader {
 	own := make([]byte, hwSeedSize)
@@ -36,17 +27,5 @@ func NewEntropy(c *proto.Client, logf func(string, ...any)) io.Reader {
 		}
 		hw = append(hw, b...)
 	}
-	return &mixed{drbg: tpmcrypto.NewDRBG(own, hw, []byte("xenvtpm entropy"))}
-}
-
-// Read fills p. It never fails.
-func (m *mixed) Read(p []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, _ = rand.Read(p) // never fails
-	for q := p; len(q) > 0; {
-		_, _ = m.drbg.Read(m.buf[:]) // never fails
-		q = q[subtle.XORBytes(q, q, m.buf[:min(len(q), len(m.buf))]):]
-	}
-	return len(p), nil
+	return tpmcrypto.Mixed(rand.Reader, tpmcrypto.NewDRBG(own, hw, []byte("xenvtpm entropy")))
 }

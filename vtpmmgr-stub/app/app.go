@@ -126,7 +126,7 @@ func (a *App) openTPM() (hardware, error) {
 		return nil, fmt.Errorf("%w: %w", hwtpm.ErrNoTPM, err)
 	}
 	c := hwtpm.Config{OwnerAuth: a.c.Options.OwnerAuth, Index: a.c.Options.NVIndex, Primary: a.c.Options.Primary,
-		Sleep: a.sleep, Rand: a.c.Rand, Logf: a.c.Logf}
+		Sleep: a.sleep, Logf: a.c.Logf}
 	tpm, err := hwtpm.Open(t, c)
 	if err == nil {
 		return tpm, nil

@@ -21,7 +21,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -56,7 +55,6 @@ type Config struct {
 	Index     uint32              // first of two NV indices, 0 = DefaultIndex
 	Primary   uint32              // persistent storage key to use, 0 = derive one
 	Sleep     func(time.Duration) // between retries, nil = time.Sleep
-	Rand      io.Reader           // for keys and authorisations
 	Logf      func(format string, args ...any)
 }
 

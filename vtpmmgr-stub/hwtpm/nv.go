@@ -60,31 +60,33 @@ func (t *TPM) readIndex(h uint32) (*nvIndex, error) {
 	return &nvIndex{handle: tpm2.TPMHandle(h), name: *name, public: *pub}, nil
 }
 
+// defineIndex makes an index. Its authorisation crosses the bus encrypted.
 func (t *TPM) defineIndex(h uint32, auth []byte, attrs tpm2.TPMANV, size uint16) error {
-	_, err := tpm2.NVDefineSpace{
-		AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: t.ownerSession()},
-		Auth:       tpm2.TPM2BAuth{Buffer: auth},
-		PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{NVIndex: tpm2.TPMHandle(h), NameAlg: tpm2.TPMAlgSHA256,
-			Attributes: attrs, DataSize: size}),
-	}.Execute(t.t)
-	if errors.Is(err, tpm2.TPMRCNVDefined) {
-		return fmt.Errorf("%w: 0x%08x", ErrIndexInUse, h)
-	}
-	if err != nil {
-		return t.ownerError(fmt.Sprintf("define NV index 0x%08x", h), err)
-	}
-	return nil
+	return t.withPrimary(func(srk *primary) error {
+		_, err := tpm2.NVDefineSpace{
+			AuthHandle: t.ownerAuth(srk),
+			Auth:       tpm2.TPM2BAuth{Buffer: auth},
+			PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{NVIndex: tpm2.TPMHandle(h), NameAlg: tpm2.TPMAlgSHA256,
+				Attributes: attrs, DataSize: size}),
+		}.Execute(t.t, encryptIn(srk))
+		if errors.Is(err, tpm2.TPMRCNVDefined) {
+			return fmt.Errorf("%w: 0x%08x", ErrIndexInUse, h)
+		}
+		if err != nil {
+			return t.ownerError(fmt.Sprintf("define NV index 0x%08x", h), err)
+		}
+		return nil
+	})
 }
 
 func (t *TPM) undefineIndex(n *nvIndex) error {
-	_, err := tpm2.NVUndefineSpace{
-		AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: t.ownerSession()},
-		NVIndex:    n.named(),
-	}.Execute(t.t)
-	if err != nil {
-		return t.ownerError(fmt.Sprintf("undefine NV index 0x%08x", uint32(n.handle)), err)
-	}
-	return nil
+	return t.withPrimary(func(srk *primary) error {
+		_, err := tpm2.NVUndefineSpace{AuthHandle: t.ownerAuth(srk), NVIndex: n.named()}.Execute(t.t)
+		if err != nil {
+			return t.ownerError(fmt.Sprintf("undefine NV index 0x%08x", uint32(n.handle)), err)
+		}
+		return nil
+	})
 }
 
 // anchorAttrs: anyone may read it (with its empty authorisation), the owner
@@ -148,11 +150,11 @@ func (t *TPM) SetAnchor(a Anchor) (err error) {
 		}
 	}
 	b := append(append(bytes.Clone(anchorMagic), anchorVersion, byte(a.State), 0, 0), a.Manager[:]...)
-	_, err = tpm2.NVWrite{
-		AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: t.ownerSession()},
-		NVIndex:    n.named(), Data: tpm2.TPM2BMaxNVBuffer{Buffer: b}}.Execute(t.t)
-	if err != nil {
-		return t.ownerError("write anchor", err)
-	}
-	return nil
+	return t.withPrimary(func(srk *primary) error {
+		_, err := tpm2.NVWrite{AuthHandle: t.ownerAuth(srk), NVIndex: n.named(), Data: tpm2.TPM2BMaxNVBuffer{Buffer: b}}.Execute(t.t)
+		if err != nil {
+			return t.ownerError("write anchor", err)
+		}
+		return nil
+	})
 }

@@ -31,23 +31,12 @@ func (t *TPM) withPrimary(f func(*primary) error) error {
 		}
 		return f(p)
 	}
-	rsp, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: t.ownerSession()},
-		InPublic:      tpm2.New2B(tpm2.ECCSRKTemplate),
-	}.Execute(t.t)
+	p, err := t.createOwner(tpm2.ECCSRKTemplate)
 	if err != nil {
-		return t.ownerError("create storage primary", err)
+		return err
 	}
-	defer t.flush(rsp.ObjectHandle)
-	pub, err := rsp.OutPublic.Contents()
-	if err != nil {
-		return fmt.Errorf("%w: storage primary: %v", ErrMalformed, err)
-	}
-	name, err := tpm2.ObjectName(pub)
-	if err != nil {
-		return fmt.Errorf("%w: storage primary: %v", ErrMalformed, err)
-	}
-	return f(&primary{handle: rsp.ObjectHandle, name: *name, public: *pub})
+	defer t.flush(p.handle)
+	return f(p)
 }
 
 // persistent reads the configured storage key, made by the owner with an empty
@@ -61,43 +50,20 @@ func (t *TPM) persistent() (*primary, error) {
 	if err != nil {
 		return nil, classify("read storage key", err)
 	}
-	pub, err := rsp.OutPublic.Contents()
+	p, err := primaryOf(h, rsp.OutPublic)
 	if err != nil {
-		return nil, fmt.Errorf("%w: storage key: %v", ErrMalformed, err)
+		return nil, err
 	}
-	name, err := tpm2.ObjectName(pub)
-	if err != nil {
-		return nil, fmt.Errorf("%w: storage key: %v", ErrMalformed, err)
-	}
-	if at := pub.ObjectAttributes; !at.FixedTPM || !at.Restricted || !at.Decrypt || at.SignEncrypt {
+	if at := p.public.ObjectAttributes; !at.FixedTPM || !at.Restricted || !at.Decrypt || at.SignEncrypt {
 		return nil, fmt.Errorf("%w: 0x%08x is a key of another kind", ErrPrimary, t.c.Primary)
 	}
-	return &primary{handle: h, name: *name, public: *pub}, nil
+	return p, nil
 }
 
 func (t *TPM) flush(h tpm2.TPMHandle) {
 	if _, err := (tpm2.FlushContext{FlushHandle: h}).Execute(t.t); err != nil {
 		t.c.Logf("hardware TPM: flushing handle 0x%08x: %v", uint32(h), err)
 	}
-}
-
-// ownerSession authorises with the owner's value: an HMAC session, so that the
-// value does not cross the bus. go-tpm v0.9.8 cuts a value off at its first zero
-// byte when it computes the HMAC, so a value with one goes as a password.
-func (t *TPM) ownerSession() tpm2.Session { return authSession(t.auth) }
-
-func authSession(auth []byte) tpm2.Session {
-	if len(auth) == 0 || bytes.IndexByte(auth, 0) >= 0 {
-		return tpm2.PasswordAuth(auth)
-	}
-	return tpm2.HMAC(tpm2.TPMAlgSHA256, 16, tpm2.Auth(auth))
-}
-
-func (t *TPM) ownerError(what string, err error) error {
-	if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
-		return fmt.Errorf("%s: %w", what, ErrOwned)
-	}
-	return classify(what, err)
 }
 
 // salted options: the session key depends on a salt that only the primary can

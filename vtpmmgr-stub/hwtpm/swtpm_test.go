@@ -2,7 +2,6 @@ package hwtpm
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"testing"
@@ -26,7 +25,7 @@ func open(t testing.TB, s *swtpmtest.TPM, ownerAuth ...byte) *TPM {
 }
 
 func config(t testing.TB, ownerAuth ...byte) Config {
-	return Config{OwnerAuth: ownerAuth, Rand: rand.Reader, Logf: t.Logf, Sleep: func(time.Duration) {}}
+	return Config{OwnerAuth: ownerAuth, Logf: t.Logf, Sleep: func(time.Duration) {}}
 }
 
 func extend(t testing.TB, s *swtpmtest.TPM, pcr uint32) {

@@ -221,6 +221,19 @@ func (d *TPM12) GetRandom(n int) (b []byte, err error) {
 	return b, nil
 }
 
+// Entropy returns n random bytes for keys. They cross the bus in the clear: a TPM
+// 1.2 encrypts no answers.
+func (d *TPM12) Entropy(n int) (b []byte, err error) {
+	for len(b) < n {
+		got, err := d.GetRandom(n - len(b))
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, got...)
+	}
+	return b, nil
+}
+
 // PCRs reads SHA-1 PCRs.
 func (d *TPM12) PCRs(s proto.PCRSelection) (values [][]byte, err error) {
 	defer guard(&err)

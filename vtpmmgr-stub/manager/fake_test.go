@@ -80,6 +80,7 @@ type fakeTPM struct {
 	fail      func(op string) error // an operation that errors, nil = none
 	event     func()                // after each change
 	increases int
+	random    byte // of what Entropy gives
 }
 
 func newTPM() *fakeTPM {
@@ -174,6 +175,10 @@ func (t *fakeTPM) Increment() error {
 var errLostAnswer = errors.New("the answer got lost")
 
 func (t *fakeTPM) GetRandom(n int) ([]byte, error) { return bytes.Repeat([]byte{4}, n), t.op("random") }
+
+func (t *fakeTPM) Entropy(n int) ([]byte, error) {
+	return bytes.Repeat([]byte{t.random}, n), t.op("entropy")
+}
 
 func (t *fakeTPM) PCRs(s proto.PCRSelection) (v [][]byte, err error) {
 	for i := range 24 {

@@ -35,6 +35,7 @@ type Hardware interface {
 	Counter() (uint64, error)
 	Increment() error
 	GetRandom(n int) ([]byte, error)
+	Entropy(n int) ([]byte, error)
 	PCRs(s proto.PCRSelection) ([][]byte, error)
 }
 

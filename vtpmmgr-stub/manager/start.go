@@ -34,6 +34,9 @@ func (m *Manager) start() error {
 	if perr != nil && !errors.Is(perr, store.ErrBlank) {
 		return perr
 	}
+	if err := m.seed(); err != nil {
+		return err
+	}
 	anchor, err := m.c.HW.Anchor()
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tpm.stop()) }()
-	hw, err := hwtpm.Open(tpm, hwtpm.Config{Rand: rand.Reader})
+	hw, err := hwtpm.Open(tpm, hwtpm.Config{})
 	if err != nil {
 		return err
 	}

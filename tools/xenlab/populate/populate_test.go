@@ -47,7 +47,7 @@ func TestPopulatedStoreOpens(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	hw, err := hwtpm.Open(hardware, hwtpm.Config{Rand: rand.Reader})
+	hw, err := hwtpm.Open(hardware, hwtpm.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
