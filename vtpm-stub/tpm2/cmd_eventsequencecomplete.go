@@ -33,9 +33,6 @@ func cmdEventSequenceComplete(t *TPM, c *call) RC {
 			t.pcrExtend(bankIndex(h.Alg()), n, d)
 		}
 	}
-	if n >= 0 {
-		t.pcrChanged(n)
-	}
 	t.flushObject(c.handle(1))
 	c.out.digestValues(&l)
 	return TPM_RC_SUCCESS

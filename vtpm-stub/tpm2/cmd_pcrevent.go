@@ -29,9 +29,6 @@ func cmdPCREvent(t *TPM, c *call) RC {
 		l.Digests[l.Count] = TPMT_HA{alg, d}
 		l.Count++
 	}
-	if n >= 0 {
-		t.pcrChanged(n)
-	}
 	c.out.digestValues(&l)
 	return TPM_RC_SUCCESS
 }

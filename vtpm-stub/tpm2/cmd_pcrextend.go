@@ -23,9 +23,6 @@ func cmdPCRExtend(t *TPM, c *call) RC {
 		d := &l.Digests[i]
 		t.pcrExtend(bankIndex(d.Hash), n, d.Digest)
 	}
-	if l.Count > 0 {
-		t.pcrChanged(n)
-	}
 	return TPM_RC_SUCCESS
 }
 

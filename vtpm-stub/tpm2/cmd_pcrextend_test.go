@@ -21,7 +21,7 @@ func TestPCRExtend(t *testing.T) {
 	if got := x.readPCR(TPM_ALG_SHA384, 7); !bytes.Equal(got, make([]byte, 48)) {
 		t.Errorf("SHA-384, not in the list: %x", got)
 	}
-	if x.sr.pcrCounter != 1 {
+	if x.sr.pcrCounter != 2 { // one for each bank
 		t.Errorf("pcrUpdateCounter %d", x.sr.pcrCounter)
 	}
 	x.ok(x.cmdS(TPM_CC_PCR_Extend, handles(16), pw(""), u32(1), u16(4), d1)) // does not count
@@ -34,7 +34,7 @@ func TestPCRExtend(t *testing.T) {
 		x.want(x.cmdS(TPM_CC_PCR_Extend, handles(7), pw(""), u32(1), u16(4), d1[:19]), TPM_RC_INSUFFICIENT.Param(1))
 		x.want(x.cmdS(TPM_CC_PCR_Extend, handles(7), pw("x"), u32(1), u16(4), d1), TPM_RC_BAD_AUTH.Session(1))
 	})
-	if x.sr.pcrCounter != 1 {
+	if x.sr.pcrCounter != 2 { // one for each bank
 		t.Errorf("pcrUpdateCounter %d", x.sr.pcrCounter)
 	}
 }
@@ -63,6 +63,47 @@ func TestPCRLocality(t *testing.T) {
 		}
 		if got := try(x, pcr, TPM_CC_PCR_Reset, nil); got != reset[pcr] {
 			t.Errorf("PCR %d may be reset from %q, want %q", pcr, got, reset[pcr])
+		}
+	}
+}
+
+// TestPCRUpdateCounter: extending counts for each bank that was changed, a reset once for all.
+func TestPCRUpdateCounter(t *testing.T) {
+	x := newTestTPM(t, func(c *Config) { c.PCRBanks = []AlgID{TPM_ALG_SHA1, TPM_ALG_SHA256} })
+	x.loc = 4
+	d1, d256, d384 := make([]byte, 20), make([]byte, 32), make([]byte, 48)
+	extend := func(pcr Handle, digests ...[]byte) {
+		x.ok(x.cmdS(TPM_CC_PCR_Extend, handles(pcr), pw(""), u32(uint32(len(digests))), join(digests...)))
+	}
+	sha1, sha256 := join(u16(uint16(TPM_ALG_SHA1)), d1), join(u16(uint16(TPM_ALG_SHA256)), d256)
+	sha384 := join(u16(uint16(TPM_ALG_SHA384)), d384)
+	for _, tt := range []struct {
+		name string
+		do   func()
+		n    uint32
+	}{
+		{"extend of two banks", func() { extend(10, sha1, sha256) }, 2},
+		{"extend of one bank", func() { extend(10, sha256) }, 1},
+		{"extend of a bank that is not allocated", func() { extend(10, sha384) }, 0},
+		{"extend of a PCR that does not count", func() { extend(16, sha1, sha256) }, 0},
+		{"event", func() { x.ok(x.cmdS(TPM_CC_PCR_Event, handles(10), pw(""), b2(d1))) }, 2},
+		{"event for no PCR", func() { x.ok(x.cmdS(TPM_CC_PCR_Event, handles(TPM_RH_NULL), pw(""), b2(d1))) }, 0},
+		{"event sequence", func() {
+			h := x.ok(x.cmd(TPM_CC_HashSequenceStart, b2(nil), u16(uint16(TPM_ALG_NULL)))).handle
+			x.ok(x.cmdS(TPM_CC_EventSequenceComplete, handles(10, h), pw("", ""), b2(nil)))
+		}, 2},
+		{"reset", func() { x.ok(x.cmdS(TPM_CC_PCR_Reset, handles(20), pw(""))) }, 1},
+		{"D-RTM", func() { x.HashStart(); x.HashEnd() }, 1},
+		{"courtesy of TPM 1.2", func() {
+			if err := x.ExtendPCRs(0, 10, d1); err != nil {
+				t.Error(err)
+			}
+		}, 2},
+	} {
+		before := x.sr.pcrCounter
+		tt.do()
+		if got := x.sr.pcrCounter - before; got != tt.n {
+			t.Errorf("%s: counted %d, want %d", tt.name, got, tt.n)
 		}
 	}
 }

@@ -45,7 +45,11 @@ func TestHashEvents(t *testing.T) {
 	if got := x.readPCR(TPM_ALG_SHA256, 17); !bytes.Equal(got, bytes.Repeat([]byte{0xFF}, 32)) {
 		t.Errorf("PCR 17 before D-RTM: %x", got)
 	}
+	restarts := x.sr.restartCount
 	event()
+	if got := x.sr.restartCount; got != restarts+1 {
+		t.Errorf("restartCount %d after D-RTM, was %d", got, restarts)
+	}
 	if got, want := x.readPCR(TPM_ALG_SHA256, 17), x.hash.Sum(TPM_ALG_SHA256, nil, zero, digest); !bytes.Equal(got, want) {
 		t.Errorf("PCR 17 after D-RTM: %x, want %x", got, want)
 	}

@@ -51,7 +51,8 @@ func (t *TPM) pcrValue(bank, n int) []byte {
 	return t.sc.pcr[bank][n][:hashAlgs[bank].DigestSize()]
 }
 
-// pcrChanged is called once for each command or event that changed PCR n.
+// pcrChanged counts a change of PCR n: of one bank when it is extended, of all of them when
+// it is reset (TPM20-P3 section 22.1, note 2).
 func (t *TPM) pcrChanged(n int) {
 	a := pcrAttrs(n)
 	if !a.noIncrement {
@@ -62,11 +63,11 @@ func (t *TPM) pcrChanged(n int) {
 	}
 }
 
-// pcrExtend extends PCR n of one bank; a bank without it is left alone.
-// The caller calls pcrChanged.
+// pcrExtend extends PCR n of one bank and counts that; a bank without it is left alone.
 func (t *TPM) pcrExtend(bank, n int, digest []byte) {
 	if v := t.pcrValue(bank, n); v != nil {
 		t.hash.Extend(hashAlgs[bank], v, digest)
+		t.pcrChanged(n)
 	}
 }
 

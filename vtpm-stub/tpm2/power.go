@@ -130,7 +130,6 @@ func (t *TPM) ExtendPCRs(locality uint8, n int, digest []byte) error {
 	for b := range hashAlgs {
 		t.pcrExtend(b, n, padded[:hashAlgs[b].DigestSize()])
 	}
-	t.pcrChanged(n)
 	return t.flush()
 }
 
@@ -187,8 +186,8 @@ func (t *TPM) HashData(data []byte) {
 	}
 }
 
-// HashEnd is _TPM_Hash_End: the measurement goes into PCR 0 before Startup,
-// else into PCR 17.
+// HashEnd is _TPM_Hash_End (TPM20-P3 section 22.11): the measurement goes into PCR 0 before
+// Startup, else into PCR 17, which counts once and as a restart.
 func (t *TPM) HashEnd() {
 	if !t.ram.hashing {
 		return
@@ -199,7 +198,9 @@ func (t *TPM) HashEnd() {
 		}
 		digest := s.Sum(nil)
 		if t.ram.started {
-			t.pcrExtend(i, 17, digest)
+			if v := t.pcrValue(i, 17); v != nil {
+				t.hash.Extend(hashAlgs[i], v, digest)
+			}
 			continue
 		}
 		// PCR 0 itself is set by Startup: a Resume keeps the saved value.
@@ -211,6 +212,8 @@ func (t *TPM) HashEnd() {
 	t.ram.hashing = false
 	if t.ram.started {
 		t.pcrChanged(17)
+		t.sr.restartCount++
+		t.clearOrderly()
 	} else {
 		t.ram.hcrtmDone = true
 	}
