@@ -65,7 +65,7 @@ func (t *TPM) capability(w *writer, capability, property, count uint32) (more bo
 		w.pcrSelection(&l)
 		return false, 0
 	case TPM_CAP_TPM_PROPERTIES:
-		return listing(w, t.properties(), 8, property, count, func(p ptEntry) uint32 { return p.property },
+		return listing(w, propertyGroup(t.properties(), property), 8, property, count, func(p ptEntry) uint32 { return p.property },
 			func(p ptEntry) { w.u32(p.property); w.u32(p.value) }), 0
 	case TPM_CAP_PCR_PROPERTIES:
 		return listing(w, pcrProperties(), 8, property, count, func(p pcrProperty) uint32 { return p.property },
@@ -95,6 +95,15 @@ func listing[T any](w *writer, all []T, size int, from, count uint32, key func(T
 		put(e)
 	}
 	return n < len(all)
+}
+
+// propertyGroup returns what of the properties is in the group of 256 that property belongs to:
+// an answer has no others, and there is no more after the last of the group (TPM20-P3 section 30.2).
+func propertyGroup(all []ptEntry, property uint32) []ptEntry {
+	after := func(bound uint32) int {
+		return sort.Search(len(all), func(i int) bool { return all[i].property>>8 >= bound })
+	}
+	return all[after(property>>8):after(property>>8+1)]
 }
 
 func handleKey(h Handle) uint32 { return uint32(h) }

@@ -49,7 +49,8 @@ func TestGetCapabilityLists(t *testing.T) {
 		{"algorithms", TPM_CAP_ALGS, 0, 6, alg, len(algTable)},
 		{"commands", TPM_CAP_COMMANDS, 0, 4, cca, len(x.commandList())},
 		{"PP commands", TPM_CAP_PP_COMMANDS, 0, 4, first4, 1},
-		{"properties", TPM_CAP_TPM_PROPERTIES, 0, 8, first4, 0},
+		{"fixed properties", TPM_CAP_TPM_PROPERTIES, TPM_PT_FAMILY_INDICATOR, 8, first4, 0},
+		{"variable properties", TPM_CAP_TPM_PROPERTIES, TPM_PT_PERMANENT, 8, first4, 0},
 		{"PCR properties", TPM_CAP_PCR_PROPERTIES, 0, 8, first4, 15},
 		{"curves", TPM_CAP_ECC_CURVES, 0, 2, alg, len(curves)},
 		{"PCR handles", TPM_CAP_HANDLES, 0, 4, first4, numPCR},
@@ -104,6 +105,35 @@ func TestGetCapability(t *testing.T) {
 	} {
 		if r := x.cmd(TPM_CC_GetCapability, tt.args); r.rc != tt.rc {
 			t.Errorf("%s: %v, want %v", tt.name, r.rc, tt.rc)
+		}
+	}
+}
+
+// TestPropertyGroup: an answer has properties of one group of 256 only, and there is no more
+// after the last of the group.
+func TestPropertyGroup(t *testing.T) {
+	x := newTestTPM(t)
+	for _, tt := range []struct{ from, count, first, last uint32 }{
+		{TPM_PT_ML_PARAMETER_SETS, 2, TPM_PT_ML_PARAMETER_SETS, TPM_PT_ML_PARAMETER_SETS},
+		{0x100, 1000, TPM_PT_FAMILY_INDICATOR, TPM_PT_ML_PARAMETER_SETS},
+		{0x200, 1000, TPM_PT_PERMANENT, TPM_PT_AUDIT_COUNTER_1},
+		{0x1FF, 1000, 0, 0},
+		{0, 1000, 0, 0},
+		{0x300, 1000, 0, 0},
+		{0xFFFFFFFF, 1000, 0, 0},
+	} {
+		r := x.ok(x.cmd(TPM_CC_GetCapability, u32(TPM_CAP_TPM_PROPERTIES), u32(tt.from), u32(tt.count))).reader()
+		more, _, n := r.yesNo(), r.u32(), r.u32()
+		var first, last uint32
+		for i := range n {
+			last = r.u32()
+			r.u32()
+			if i == 0 {
+				first = last
+			}
+		}
+		if more || first != tt.first || last != tt.last || r.end() != TPM_RC_SUCCESS {
+			t.Errorf("from 0x%x: %d properties, 0x%x to 0x%x, more %v; want 0x%x to 0x%x", tt.from, n, first, last, more, tt.first, tt.last)
 		}
 	}
 }
