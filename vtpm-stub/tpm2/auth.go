@@ -164,11 +164,17 @@ func (t *TPM) checkRole(e *entity, role authRole, policy bool) RC {
 		if e.obj != nil && e.obj.seq == nil && !e.obj.pub.Attributes.has(objUserWithAuth) && !policy {
 			return TPM_RC_POLICY_FAIL
 		}
-		if e.nv != nil {
+		if e.nv != nil && !t.takesPIN(e) {
 			return t.checkNVRole(e.nv.pub.Attributes, policy)
 		}
 	}
 	return TPM_RC_SUCCESS
+}
+
+// takesPIN reports whether the command wants the authValue of a PIN index and not its data. What
+// is asked of the index then is pinAvailable, not TPMA_NV_AUTHREAD (TPM20-P3 section 23.4).
+func (t *TPM) takesPIN(e *entity) bool {
+	return isPIN(e) && t.call.def.cc == TPM_CC_PolicySecret
 }
 
 func (t *TPM) checkNVRole(a TPMA_NV, policy bool) RC {

@@ -241,6 +241,70 @@ func TestPIN(t *testing.T) {
 	}
 }
 
+// TestPINPolicySecret: what makes the authValue of a PIN index good for TPM2_PolicySecret is that
+// the index is written and its count below the limit, not that its data may be read with it.
+// Other indices need AUTHREAD.
+func TestPINPolicySecret(t *testing.T) {
+	for name, nt := range map[string]uint8{"PIN fail": TPM_NT_PIN_FAIL, "PIN pass": TPM_NT_PIN_PASS, "ordinary": TPM_NT_ORDINARY} {
+		x := newTestTPM(t)
+		x.ok(x.cmdS(TPM_CC_NV_DefineSpace, handles(TPM_RH_OWNER), pw(""),
+			nvDefineAuth("pin", testIndex, nvOwnerRead|nvOwnerWrite|nvNoDA|TPMA_NV(nt)<<4, 8)))
+		secret := func(pin string) RC {
+			return x.cmdS(TPM_CC_PolicySecret, handles(testIndex, x.startSession(TPM_SE_TRIAL, symNull)), pw(pin),
+				b2(nil), b2(nil), b2(nil), u32(0)).rc
+		}
+		check := func(pin string, want RC) {
+			t.Helper()
+			if got := secret(pin); got != want {
+				t.Errorf("%s: %q: %v, want %v", name, pin, got, want)
+			}
+		}
+		check("pin", TPM_RC_AUTH_UNAVAILABLE.Session(1))
+		x.ok(x.cmdS(TPM_CC_NV_Write, handles(TPM_RH_OWNER, testIndex), pw(""), b2(join(u32(0), u32(2))), u16(0)))
+		if nt == TPM_NT_ORDINARY {
+			check("pin", TPM_RC_AUTH_UNAVAILABLE.Session(1))
+			continue
+		}
+		check("pin", TPM_RC_SUCCESS)
+		check("bad", TPM_RC_BAD_AUTH.Session(1))
+		want := uint32(1) // both: one failure after a success, or one success
+		if got := pinCount(x.nvFind(testIndex)); got != want {
+			t.Errorf("%s: count %d, want %d", name, got, want)
+		}
+		last := "pin"
+		if nt == TPM_NT_PIN_FAIL {
+			last = "bad"
+		}
+		secret(last)
+		check("pin", TPM_RC_AUTH_UNAVAILABLE.Session(1))
+		// The data can still not be read with it.
+		x.want(x.cmdS(TPM_CC_NV_Read, handles(testIndex, testIndex), pw("pin"), u16(8), u16(0)), TPM_RC_AUTH_UNAVAILABLE.Session(1))
+	}
+}
+
+// TestPINBind: no session is bound to a PIN index, in no state of it.
+func TestPINBind(t *testing.T) {
+	for name, nt := range map[string]uint8{"PIN fail": TPM_NT_PIN_FAIL, "PIN pass": TPM_NT_PIN_PASS} {
+		x := newTestTPM(t)
+		x.ok(x.cmdS(TPM_CC_NV_DefineSpace, handles(TPM_RH_OWNER), pw(""),
+			nvDefineAuth("pin", testIndex, nvAuthRead|nvOwnerWrite|nvNoDA|TPMA_NV(nt)<<4, 8)))
+		for _, written := range []bool{false, true} {
+			if written {
+				x.ok(x.cmdS(TPM_CC_NV_Write, handles(TPM_RH_OWNER, testIndex), pw(""), b2(join(u32(0), u32(2))), u16(0)))
+			}
+			for _, kind := range []sessionKind{TPM_SE_HMAC, TPM_SE_POLICY, TPM_SE_TRIAL} {
+				x.unchanged(func() {
+					r := x.cmd(TPM_CC_StartAuthSession, handles(TPM_RH_NULL, testIndex), b2(make([]byte, 16)), b2(nil),
+						[]byte{byte(kind)}, symNull, u16(uint16(TPM_ALG_SHA256)))
+					if r.rc != TPM_RC_HANDLE.Handle(2) {
+						t.Errorf("%s, session type %d, written %v: %v", name, kind, written, r.rc)
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestReadOnlyMode: commands that change lasting state are refused before they
 // are authorized.
 func TestReadOnlyMode(t *testing.T) {

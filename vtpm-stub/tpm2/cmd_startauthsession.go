@@ -10,6 +10,8 @@ const minNonce = 16
 //	TPM_RC_ATTRIBUTES   H1  tpmKey is not a decryption key
 //	TPM_RC_CONTEXT_GAP      the oldest saved session must be loaded first
 //	TPM_RC_HANDLE  H1 or H2 the sensitive part is not loaded
+//	TPM_RC_HANDLE       H2  bind is a PIN index: its authValue as a key would be
+//	                        guessed without being counted (TPM20-P1 section 37.2.8.3)
 //	TPM_RC_HASH         P5  authHash is not implemented
 //	TPM_RC_KEY          H1  tpmKey is not asymmetric
 //	TPM_RC_MODE         P4  the mode of a block cipher is not CFB
@@ -44,7 +46,7 @@ func cmdStartAuthSession(t *TPM, c *call) RC {
 		return rc
 	}
 	bind := &c.h[1]
-	if bind.obj != nil && !bind.obj.private && bind.obj.seq == nil {
+	if bind.obj != nil && !bind.obj.private && bind.obj.seq == nil || isPIN(bind) {
 		return TPM_RC_HANDLE.Handle(2)
 	}
 	if t.contextGapReached() {
