@@ -17,6 +17,11 @@ func (t *TPM) authorize() RC {
 		t.cpHash(t.perm.auditAlg)
 	}
 	for i := range c.sessions[:c.ns] {
+		if rc := t.checkBindLockout(c.sessions[i].s); rc != TPM_RC_SUCCESS {
+			return rc.Session(i + 1)
+		}
+	}
+	for i := range c.sessions[:c.ns] {
 		a := &c.sessions[i]
 		var rc RC
 		if a.entity >= 0 {
@@ -49,8 +54,9 @@ func (t *TPM) authorizeEntity(a *authSession) RC {
 	a.value.set(t.authValue(e))
 	policy := a.s != nil && a.s.isPolicy()
 	byValue := !policy || a.s.policy.authValue || a.s.policy.password
-	if byValue {
-		if rc := t.checkLockout(a, e); rc != TPM_RC_SUCCESS {
+	if byValue || a.attrs&(sessDecrypt|sessEncrypt) != 0 && a.value.n != 0 {
+		// The authValue is compared, or is part of the key of parameters (P1 21.1, note 1).
+		if rc := t.checkLockout(e); rc != TPM_RC_SUCCESS {
 			return rc
 		}
 	}
@@ -133,17 +139,26 @@ func daProtected(e *entity) bool {
 	return false
 }
 
-// checkLockout refuses the use of authValues that are locked out.
-func (t *TPM) checkLockout(a *authSession, e *entity) RC {
-	if e.h == TPM_RH_LOCKOUT || a.s != nil && a.s.lockedBound {
-		if t.perm.lockoutAuthBad {
-			return TPM_RC_LOCKOUT
-		}
+// checkLockout refuses the use of an authValue that is locked out.
+func (t *TPM) checkLockout(e *entity) RC {
+	return t.lockedOut(daProtected(e), e.h == TPM_RH_LOCKOUT)
+}
+
+// checkBindLockout refuses a session whose key was made of an authValue that is locked out now:
+// in any role, and before anything is compared, since what the session does for its caller tells
+// whether he knows its key (TPM20-P1 sections 19.8.1 and 19.8.7). s may be nil.
+func (t *TPM) checkBindLockout(s *session) RC {
+	if s == nil {
+		return TPM_RC_SUCCESS
 	}
-	if daProtected(e) || a.s != nil && a.s.daBound {
-		if t.inLockout() {
-			return TPM_RC_LOCKOUT
-		}
+	return t.lockedOut(s.daBound, s.lockedBound)
+}
+
+// lockedOut refuses the use of an authValue that is DA protected, or is lockoutAuth, as long as it
+// must not be tried.
+func (t *TPM) lockedOut(da, lockout bool) RC {
+	if da && t.inLockout() || lockout && t.perm.lockoutAuthBad {
+		return TPM_RC_LOCKOUT
 	}
 	return TPM_RC_SUCCESS
 }
@@ -363,15 +378,18 @@ func (t *TPM) authFailed(a *authSession, e *entity) RC {
 		setPINCount(e.nv, pinCount(e.nv)+1)
 		t.nvChanged(e.nv)
 	}
-	switch {
-	case e.h == TPM_RH_LOCKOUT || a.s != nil && a.s.lockedBound:
-		t.lockoutAuthFailure()
-		return TPM_RC_AUTH_FAIL
-	case daProtected(e) || a.s != nil && a.s.daBound:
-		t.daFailure()
-		return TPM_RC_AUTH_FAIL
+	lockout := e.h == TPM_RH_LOCKOUT || a.s != nil && a.s.lockedBound
+	da := daProtected(e) || a.s != nil && a.s.daBound
+	if !lockout && !da {
+		return TPM_RC_BAD_AUTH
 	}
-	return TPM_RC_BAD_AUTH
+	if lockout {
+		t.lockoutAuthFailure()
+	}
+	if da {
+		t.daFailure()
+	}
+	return TPM_RC_AUTH_FAIL
 }
 
 // PIN indices (TPM20-P1 section 37.2.8) hold u32 pinCount, u32 pinLimit.

@@ -198,12 +198,12 @@ func TestLockoutAuth(t *testing.T) {
 	if rc := x.checkPasswordValue(a, e); rc != TPM_RC_AUTH_FAIL {
 		t.Error(rc)
 	}
-	if rc := x.checkLockout(a, e); rc != TPM_RC_LOCKOUT {
+	if rc := x.checkLockout(e); rc != TPM_RC_LOCKOUT {
 		t.Error(rc)
 	}
 	x.now += defaultLockoutRecovery * 1000
 	x.ok(x.cmd(TPM_CC_GetRandom, u16(1)))
-	if rc := x.checkLockout(a, e); rc != TPM_RC_SUCCESS {
+	if rc := x.checkLockout(e); rc != TPM_RC_SUCCESS {
 		t.Error(rc)
 	}
 	// With lockoutRecovery 0 only a restart helps.
@@ -211,12 +211,12 @@ func TestLockoutAuth(t *testing.T) {
 	x.checkPasswordValue(a, e)
 	x.now += 1 << 40
 	x.ok(x.cmd(TPM_CC_GetRandom, u16(1)))
-	if rc := x.checkLockout(a, e); rc != TPM_RC_LOCKOUT {
+	if rc := x.checkLockout(e); rc != TPM_RC_LOCKOUT {
 		t.Error(rc)
 	}
 	x.reboot()
 	x.start(TPM_SU_CLEAR)
-	if rc := x.checkLockout(a, e); rc != TPM_RC_SUCCESS {
+	if rc := x.checkLockout(e); rc != TPM_RC_SUCCESS {
 		t.Error(rc)
 	}
 }

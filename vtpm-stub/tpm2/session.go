@@ -102,6 +102,15 @@ func (s *session) trial() bool { return s.kind == TPM_SE_TRIAL }
 // isPolicy reports whether the handle is a policy session's, trial included.
 func (s *session) isPolicy() bool { return s.kind != TPM_SE_HMAC }
 
+// unproven reports whether the session authorizes without a proof that the caller knows its key,
+// though that was made of an authValue whose guesses have to be counted: with
+// TPM2_PolicyPassword a password stands where the HMAC would (TPM20-P3 section 23.18). What such a
+// session encrypts would let the authValue be searched for outside of the TPM, and what it
+// decrypts would tell of each guess.
+func (s *session) unproven() bool {
+	return s.policy.password && (s.daBound || s.lockedBound)
+}
+
 // loadedSessions counts the sessions in memory, activeSessions all of them.
 func (t *TPM) loadedSessions() (loaded, active int) {
 	for i := range t.ram.sessions {

@@ -90,6 +90,9 @@ func (t *TPM) checkSession(i, roles int) RC {
 	if a.entity < 0 && a.attrs&(sessDecrypt|sessEncrypt|sessAudit) == 0 {
 		return TPM_RC_ATTRIBUTES
 	}
+	if a.entity >= 0 && a.s.unproven() && a.attrs&(sessDecrypt|sessEncrypt) != 0 {
+		return TPM_RC_ATTRIBUTES
+	}
 	if a.attrs&(sessAuditExclusive|sessAuditReset) != 0 && a.attrs&sessAudit == 0 {
 		return TPM_RC_ATTRIBUTES
 	}
