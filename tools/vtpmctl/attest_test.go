@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -111,7 +113,7 @@ func TestAttestAndVerify(t *testing.T) {
 	l.evidence(nonce)
 	l.write("log", log)
 	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --vtpm-parent %srk --event-log %log")
-	l.ok("verify %bundle --authority %auth.pub --nonce "+hex.EncodeToString(nonce), "the bundle holds", "for vTPM "+u1, "leads to all quoted PCRs", "platform PCR  4", "fresh")
+	l.ok("verify %bundle --authority %auth.pub --nonce "+hex.EncodeToString(nonce), "the bundle holds", "for vTPM "+u1, "leads to all quoted PCRs", "hardware PCR  4", "fresh")
 	l.fails(exitRefused, "verify %bundle", "no authority given")
 	l.fails(exitRefused, "verify %bundle --authority %other.pub", "another authority")
 	l.fails(exitRefused, "verify %bundle --authority %auth.pub --nonce 00", "may be old")
@@ -149,6 +151,7 @@ func TestAttestAndVerify(t *testing.T) {
 		"quote":             func(b *attest.Bundle) { flip(b.VTPM.Quote, 50) },
 		"quote signature":   func(b *attest.Bundle) { flip(b.VTPM.Signature, 20) },
 		"vTPM's key":        func(b *attest.Bundle) { flip(b.VTPM.Key, len(b.VTPM.Key)-1) },
+		"guest PCR values":  func(b *attest.Bundle) { b.VTPM.PCRValues = make([]byte, 32); flip(b.VTPM.PCRValues, 0) },
 		"vTPM key's parent": func(b *attest.Bundle) { flip(b.VTPM.Parent, len(b.VTPM.Parent)-1) },
 		"event":             func(b *attest.Bundle) { flip(b.EventLog, 100) },
 		"event missing":     func(b *attest.Bundle) { b.EventLog = b.EventLog[:len(b.EventLog)-(4+4+4+2+32+4+4)] },
@@ -168,6 +171,74 @@ func TestAttestAndVerify(t *testing.T) {
 	}
 	l.write("junk", []byte("{}"))
 	l.fails(exitRefused, "verify %junk --authority %auth.pub", "does NOT hold")
+}
+
+// twoDigests appends an event with two digests of banks that it names.
+func twoDigests(log []byte, a, b uint16) []byte {
+	le := binary.LittleEndian
+	log = le.AppendUint32(le.AppendUint32(le.AppendUint32(log, 0), 0x80000001), 2)
+	for _, alg := range []uint16{a, b} {
+		log = append(le.AppendUint16(log, alg), make([]byte, map[uint16]int{0x04: 20, 0x0B: 32}[alg])...)
+	}
+	return le.AppendUint32(log, 0)
+}
+
+// Logs that leave something out, or say it twice, lead nowhere.
+func TestEventLogLeavesOut(t *testing.T) {
+	d := sha256.Sum256([]byte("event"))
+	banks := logHeader(0x04, 20, 0x0B, 32)
+	locality := func(log []byte, v string) []byte { return logEvent(log, 0, 3, [32]byte{}, "StartupLocality\x00"+v) }
+	for name, tt := range map[string]struct {
+		log  []byte
+		alg  uint16
+		want string
+	}{
+		"both banks":                       {twoDigests(banks, 0x04, 0x0B), proto.AlgSHA256, ""},
+		"the same, the other bank":         {twoDigests(banks, 0x04, 0x0B), proto.AlgSHA1, ""},
+		"one bank twice":                   {twoDigests(banks, 0x0B, 0x0B), proto.AlgSHA256, "malformed"},
+		"an event without the bank":        {logEvent(banks, 0, 4, d, ""), proto.AlgSHA1, "malformed"},
+		"a log without the bank":           {logEvent(logHeader(0x0B, 32), 0, 4, d, ""), proto.AlgSHA384, "no digests of bank sha384"},
+		"a digest of an undeclared bank":   {twoDigests(logHeader(0x0B, 32), 0x04, 0x0B), proto.AlgSHA256, "malformed"},
+		"a bank of another size":           {logHeader(0x0B, 20), proto.AlgSHA256, "no digests of bank sha256"},
+		"no header":                        {logEvent(nil, 0, 4, d, ""), proto.AlgSHA256, "malformed"},
+		"a PCR that a TPM has not":         {logEvent(banks, 24, 4, d, ""), proto.AlgSHA256, "malformed"},
+		"locality behind another no-op":    {locality(logEvent(banks, 0, 3, [32]byte{}, "x"), "\x03"), proto.AlgSHA256, ""},
+		"locality when PCR 0 has begun":    {locality(logEvent(banks, 0, 4, d, ""), "\x03"), proto.AlgSHA256, ""},
+		"locality, then PCR 0 is measured": {logEvent(locality(banks, "\x03"), 0, 4, d, ""), proto.AlgSHA256, ""},
+	} {
+		_, _, err := attest.Replay(tt.log, tt.alg)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+	first := func(log []byte) []byte {
+		pcrs, _, err := attest.Replay(log, proto.AlgSHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pcrs[0]
+	}
+	if v := first(locality(logEvent(banks, 0, 3, [32]byte{}, "x"), "\x03")); v[31] != 3 {
+		t.Errorf("PCR 0 begins at %x", v)
+	}
+	measured := logEvent(banks, 0, 4, d, "")
+	if !bytes.Equal(first(locality(measured, "\x03")), first(measured)) {
+		t.Error("a locality that is logged when PCR 0 has begun changes it")
+	}
+}
+
+// Bundles come from whoever is to be attested.
+func FuzzVerify(f *testing.F) {
+	f.Add([]byte("certificate"), []byte("deep quote"), []byte("quote"), []byte("key"), []byte("log"))
+	f.Add([]byte{0x30, 0x82, 0xFF, 0xFF}, make([]byte, 200), []byte("\xffTCG\x80\x18"), []byte{0, 0x23}, logHeader(0x0B, 32))
+	f.Fuzz(func(t *testing.T, certificate, deep, quote, key, log []byte) {
+		b := attest.Bundle{Manager: proto.Attest{EKPublic: key, EKCertificate: certificate, AKPublic: key, CAPublic: key, CACertificate: certificate, Certify: quote, CertifySig: deep},
+			Enrolment: &attest.Enrolment{Authority: key, Signature: deep},
+			VTPM:      &attest.VTPM{Certificate: certificate, DeepQuote: deep, Quote: quote, Signature: deep, Key: key, Parent: key, PCRValues: log}, EventLog: log}
+		if attest.Verify(&b, attest.Trust{Authority: key, EKRoots: x509.NewCertPool(), Nonce: quote, EventLog: true}).OK {
+			t.Fatal("bytes from nowhere hold")
+		}
+	})
 }
 
 func FuzzEventLog(f *testing.F) {

@@ -3,15 +3,11 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"sort"
-	"strconv"
 
 	"xenvtpm/tools/vtpmctl/attest"
 	"xenvtpm/vtpmmgr-stub/hwtpm"
@@ -21,13 +17,22 @@ import (
 // runAttestEnrol proves to this program that the manager's AK lives in the
 // hardware TPM, and signs that it did.
 func runAttestEnrol(e *env, args []string) error {
-	var keyFile *string
-	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) { keyFile = fs.String("key", "", "authority's key") })
+	var keyFile, roots *string
+	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) {
+		keyFile = fs.String("key", "", "authority's key")
+		roots = fs.String("ek-roots", "", "PEM file of TPM manufacturers' roots")
+	})
 	if err != nil {
 		return err
 	}
 	if *keyFile == "" {
 		return errUsage
+	}
+	trust := attest.Trust{ManagerOnly: true}
+	if *roots != "" {
+		if trust.EKRoots, err = loadRoots(*roots); err != nil {
+			return err
+		}
 	}
 	signer, err := e.loadSigner(*keyFile)
 	if err != nil {
@@ -63,6 +68,10 @@ func runAttestEnrol(e *env, args []string) error {
 	if b.Enrolment.Signature, err = signer.sign(msg); err != nil {
 		return err
 	}
+	trust.Authority = signer.public
+	if r := attest.Verify(&b, trust); !r.OK { // nothing is enrolled that verify would not take
+		return e.failed(r)
+	}
 	if err := writeBundle(rest[0], &b); err != nil {
 		return err
 	}
@@ -94,7 +103,7 @@ func readBundle(name string) (*attest.Bundle, error) {
 // runAttestAdd puts a vTPM's evidence, or an event log, into a bundle.
 func runAttestAdd(e *env, args []string) error {
 	f := map[string]*string{}
-	names := []string{"certificate", "deep-quote", "quote", "signature", "vtpm-key", "vtpm-parent", "event-log"}
+	names := []string{"certificate", "deep-quote", "quote", "signature", "vtpm-key", "vtpm-parent", "pcr-values", "event-log"}
 	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) {
 		for _, n := range names {
 			f[n] = fs.String(n, "", "file")
@@ -110,6 +119,7 @@ func runAttestAdd(e *env, args []string) error {
 	if b.VTPM == nil && *f["certificate"] != "" {
 		b.VTPM = &attest.VTPM{}
 	}
+	added := 0
 	for _, n := range names {
 		if *f[n] == "" {
 			continue
@@ -118,6 +128,10 @@ func runAttestAdd(e *env, args []string) error {
 		if err != nil {
 			return err
 		}
+		if len(raw) == 0 {
+			return fmt.Errorf("--%s: %s is empty", n, *f[n])
+		}
+		added++
 		if n != "event-log" && b.VTPM == nil {
 			return errors.New("give the vTPM's --certificate first")
 		}
@@ -134,72 +148,17 @@ func runAttestAdd(e *env, args []string) error {
 			b.VTPM.Key = raw
 		case "vtpm-parent":
 			b.VTPM.Parent = raw
+		case "pcr-values":
+			b.VTPM.PCRValues = raw
 		case "event-log":
 			b.EventLog = raw
 		}
+	}
+	if added == 0 {
+		return errUsage
 	}
 	if err := writeBundle(rest[0], b); err != nil {
 		return err
 	}
 	return e.print(map[string]string{"bundle": rest[0]}, func() { fmt.Fprintln(e.out, rest[0], "written") })
-}
-
-func runVerify(e *env, args []string) error {
-	var authority, roots, nonce *string
-	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) {
-		authority = fs.String("authority", "", "public key of who enrolled the manager")
-		roots = fs.String("ek-roots", "", "PEM file of TPM manufacturers' roots")
-		nonce = fs.String("nonce", "", "nonce of the quote, in hex")
-	})
-	if err != nil {
-		return err
-	}
-	b, err := readBundle(rest[0])
-	if err != nil {
-		return err
-	}
-	var trust attest.Trust
-	if *authority != "" {
-		if trust.Authority, err = loadAuthority(*authority); err != nil {
-			return err
-		}
-	}
-	if *nonce != "" {
-		if trust.Nonce, err = hex.DecodeString(*nonce); err != nil {
-			return fmt.Errorf("--nonce: %w", err)
-		}
-	}
-	if *roots != "" {
-		pemBytes, err := os.ReadFile(*roots)
-		if err != nil {
-			return err
-		}
-		trust.EKRoots = x509.NewCertPool()
-		if !trust.EKRoots.AppendCertsFromPEM(pemBytes) {
-			return fmt.Errorf("%s: no certificates", *roots)
-		}
-	}
-	r := attest.Verify(b, trust)
-	if err := e.print(r, func() { e.report(r) }); err != nil {
-		return err
-	}
-	if !r.OK {
-		return errFailedCheck
-	}
-	return nil
-}
-
-func (e *env) report(r *attest.Report) {
-	for _, f := range r.Findings {
-		fmt.Fprintf(e.out, "%-6s %s\n", map[bool]string{true: "ok", false: "FAILED"}[f.OK], printable(f.Text))
-	}
-	var pcrs []string
-	for p := range r.PCRs {
-		pcrs = append(pcrs, p)
-	}
-	sort.Slice(pcrs, func(i, j int) bool { a, _ := strconv.Atoi(pcrs[i]); b, _ := strconv.Atoi(pcrs[j]); return a < b })
-	for _, p := range pcrs {
-		fmt.Fprintf(e.out, "       platform PCR %2s  %s\n", p, r.PCRs[p])
-	}
-	fmt.Fprintln(e.out, map[bool]string{true: "the bundle holds", false: "the bundle does NOT hold"}[r.OK])
 }

@@ -50,12 +50,13 @@ func TestDeepQuoteOfVTPM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, b := range map[string][]byte{"cert": v.Certificate, "deep": v.DeepQuote, "quote": v.Quote, "sig": v.Signature, "ak": v.Key, "log": log} {
+	for name, b := range map[string][]byte{"cert": v.Certificate, "deep": v.DeepQuote, "quote": v.Quote, "sig": v.Signature, "ak": v.Key, "values": v.PCRValues, "log": log} {
 		l.write(name, b)
 	}
 	l.ok("attest enrol --key %auth %bundle")
-	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --event-log %log")
-	l.ok("verify %bundle --authority %auth.pub --nonce "+hex.EncodeToString(nonce), "the bundle holds", "for vTPM "+u1, "fresh", "leads to all quoted PCRs")
+	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --pcr-values %values --event-log %log")
+	l.ok("verify %bundle --authority %auth.pub --vtpm "+u1+" --guest-pcrs 0,10 --require-event-log --nonce "+hex.EncodeToString(nonce),
+		"the bundle holds", "for vTPM "+u1, "fresh", "leads to all quoted PCRs", "guest PCR 10 sha256 0000")
 
 	// Another vTPM's deep quote does not fit this one's certificate and quote.
 	other, err := attest.Collect(guestTPM{l.startVTPM(make(memDisk, 2<<20), 2)}, nonce, sel, hardware)

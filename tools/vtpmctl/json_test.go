@@ -66,6 +66,7 @@ func TestCompletion(t *testing.T) {
 		"vtpmctl attest add --vtpm":    "--vtpm-key --vtpm-parent",
 		"vtpmctl restore --o":          "--overwrite",
 		"vtpmctl verify bundle --ek-r": "--ek-roots",
+		"vtpmctl verify bundle --ha":   "--hardware-pcrs",
 	} {
 		words := strings.Split(line, " ")
 		cmd := exec.Command(bash, "-c", `source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vtpmctl; echo "${COMPREPLY[*]}"`, l.file("script"))

@@ -58,9 +58,10 @@ func commands() []command {
 		{"restore", "FILE [--overwrite]", "bring vTPMs back from a backup", runRestore},
 		{"events", "[--from N]", "the manager's log of security events", runEvents},
 		{"pcrs", "[LIST]", "the hardware TPM's PCRs", runPCRs},
-		{"attest enrol", "--key KEY BUNDLE", "check that the manager's keys live in the hardware TPM, and sign that", runAttestEnrol},
-		{"attest add", "BUNDLE [--certificate F] [--deep-quote F] [--quote F --signature F --vtpm-key F [--vtpm-parent F]] [--event-log F]", "add a vTPM's evidence to a bundle", runAttestAdd},
-		{"verify", "BUNDLE --authority KEY [--ek-roots PEM] [--nonce HEX]", "check a bundle, offline", runVerify},
+		{"attest enrol", "--key KEY [--ek-roots PEM] BUNDLE", "check that the manager's keys live in the hardware TPM, and sign that", runAttestEnrol},
+		{"attest add", "BUNDLE [--certificate F] [--deep-quote F] [--quote F --signature F --vtpm-key F [--vtpm-parent F] [--pcr-values F]] [--event-log F]", "add a vTPM's evidence to a bundle", runAttestAdd},
+		{"verify", "BUNDLE --authority KEY [--nonce HEX] [--vtpm UUID] [--group UUID] [--manager UUID] [--approved-by KEY] [--ek-roots PEM] [--hardware-pcrs LIST] [--guest-pcrs LIST] [--policy FILE] [--require-event-log] | --manager-only",
+			"check a bundle, offline; what is asked for and not there has failed", runVerify},
 		{"completion", "bash", "a completion script", runCompletion},
 		{"man", "", "the manual page, in roff", runMan},
 	}
@@ -159,8 +160,24 @@ func (e *env) parse(args []string, n int, define func(*flag.FlagSet)) ([]string,
 		}
 		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
+	if name := givenEmpty(fs); name != "" {
+		fmt.Fprintf(e.err, "vtpmctl: --%s was given without a value\n", name)
+		return nil, errUsage
+	}
 	if n == atLeastOne && len(rest) == 0 || n >= 0 && len(rest) != n {
 		return nil, errUsage
 	}
 	return rest, nil
+}
+
+// givenEmpty names an option that was given with nothing: a variable that a script
+// forgot to set must not count as a question that was not asked.
+func givenEmpty(fs *flag.FlagSet) (name string) {
+	fs.Visit(func(f *flag.Flag) {
+		text, isText := f.Value.(flag.Getter) // a function's value is read by the function
+		if isText && text.Get() == "" && f.Name != "comment" {
+			name = f.Name
+		}
+	})
+	return name
 }

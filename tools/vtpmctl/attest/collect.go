@@ -2,13 +2,16 @@ package attest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/proto"
 )
 
@@ -78,11 +81,47 @@ func Collect(tpm transport.TPM, nonce []byte, sel tpm2.TPMLPCRSelection, hardwar
 		err = errors.Join(err, ferr)
 	}()
 	key := tpm2.AuthHandle{Handle: ak.ObjectHandle, Name: ak.Name, Auth: tpm2.HMAC(tpm2.TPMAlgSHA256, 16)}
-	if v, err = quoteBy(tpm, key, nonce, sel, hardware); err != nil {
-		return nil, err
+	// PCRs can move between the two commands; then both are made again.
+	for range 3 {
+		values, err := pcrValues(tpm, sel)
+		if err != nil {
+			return nil, err
+		}
+		if v, err = quoteBy(tpm, key, nonce, sel, hardware); err != nil {
+			return nil, err
+		}
+		v.Certificate, v.Key, v.PCRValues = cert, ak.OutPublic.Bytes(), values
+		if d := sha256.Sum256(values); hwtpm.QuotedDigest(v.Quote) == d {
+			return v, nil
+		}
 	}
-	v.Certificate, v.Key = cert, ak.OutPublic.Bytes()
-	return v, nil
+	return nil, errors.New("the vTPM's PCRs keep changing")
+}
+
+// pcrValues reads the PCRs of a selection of one bank, in rising order. A TPM gives
+// eight at a time.
+func pcrValues(tpm transport.TPM, sel tpm2.TPMLPCRSelection) (values []byte, err error) {
+	if len(sel.PCRSelections) != 1 {
+		return nil, errors.New("PCRs of one bank can be quoted, no more")
+	}
+	for i, b := range sel.PCRSelections[0].PCRSelect {
+		if b == 0 {
+			continue
+		}
+		part := make([]byte, len(sel.PCRSelections[0].PCRSelect))
+		part[i] = b
+		r, err := tpm2.PCRRead{PCRSelectionIn: tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: sel.PCRSelections[0].Hash, PCRSelect: part}}}}.Execute(tpm)
+		if err != nil {
+			return nil, fmt.Errorf("reading PCRs: %w", err)
+		}
+		if len(r.PCRValues.Digests) != bits.OnesCount8(b) {
+			return nil, fmt.Errorf("reading PCRs: %d values of %d", len(r.PCRValues.Digests), bits.OnesCount8(b))
+		}
+		for _, d := range r.PCRValues.Digests {
+			values = append(values, d.Buffer...)
+		}
+	}
+	return values, nil
 }
 
 // quoteBy makes a quote and its deep quote with a loaded key.

@@ -3,13 +3,13 @@ package attest
 import (
 	"bytes"
 	"crypto"
+	_ "crypto/sha1"
 	_ "crypto/sha256" // hash implementations for crypto.Hash
 	_ "crypto/sha512"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
-	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/proto"
 )
 
@@ -62,21 +62,22 @@ func (r *logReader) u32() uint32 {
 	return 0
 }
 
-var hashes = map[uint16]crypto.Hash{proto.AlgSHA256: crypto.SHA256, proto.AlgSHA384: crypto.SHA384, proto.AlgSHA512: crypto.SHA512}
+var hashes = map[uint16]crypto.Hash{proto.AlgSHA1: crypto.SHA1, proto.AlgSHA256: crypto.SHA256, proto.AlgSHA384: crypto.SHA384, proto.AlgSHA512: crypto.SHA512}
 
-// Replay computes the PCRs that a log leads to, in one bank.
-func Replay(log []byte, alg uint16) (pcrs [24][]byte, events int, err error) {
+// Replay computes the PCRs that a log leads to, in one bank, and how many events
+// each has.
+func Replay(log []byte, alg uint16) (pcrs [pcrCount][]byte, events [pcrCount]int, err error) {
 	hash, ok := hashes[alg]
 	if !ok {
-		return pcrs, 0, fmt.Errorf("event log: no bank 0x%04x", alg)
+		return pcrs, events, fmt.Errorf("event log: no bank 0x%04x", alg)
 	}
 	r := &logReader{b: log}
-	sizes, locality, err := header(r)
+	sizes, err := header(r)
 	if err != nil {
-		return pcrs, 0, err
+		return pcrs, events, err
 	}
 	if sizes[alg] != uint32(hash.Size()) {
-		return pcrs, 0, fmt.Errorf("event log: it has no digests of bank 0x%04x", alg)
+		return pcrs, events, fmt.Errorf("event log: it has no digests of bank %s", bankName(alg))
 	}
 	for i := range pcrs {
 		pcrs[i] = make([]byte, hash.Size())
@@ -84,38 +85,41 @@ func Replay(log []byte, alg uint16) (pcrs [24][]byte, events int, err error) {
 			pcrs[i] = bytes.Repeat([]byte{0xFF}, hash.Size())
 		}
 	}
-	pcrs[0][hash.Size()-1] = locality
-	for ; len(r.b) > 0; events++ {
+	for total := 0; len(r.b) > 0; total++ {
 		pcr, kind := r.u32(), r.u32()
 		digest, err := digests(r, sizes, alg)
-		r.take(r.u32())
-		if err != nil || r.bad || events > maxEvents || kind != evNoAction && pcr > 23 {
+		data := r.take(r.u32())
+		if err != nil || r.bad || total > maxEvents || kind != evNoAction && pcr >= pcrCount {
 			return pcrs, events, errLog
 		}
-		if kind != evNoAction {
-			h := hash.New()
-			h.Write(pcrs[pcr])
-			h.Write(digest)
-			pcrs[pcr] = h.Sum(nil)
+		if kind == evNoAction {
+			if locality, ok := startupLocality(data); ok && events[0] == 0 {
+				pcrs[0][hash.Size()-1] = locality
+			}
+			continue
 		}
+		h := hash.New()
+		h.Write(pcrs[pcr])
+		h.Write(digest)
+		pcrs[pcr] = h.Sum(nil)
+		events[pcr]++
 	}
 	return pcrs, events, nil
 }
 
 // header reads the first event, in the old form: the banks and their digest
-// sizes. The start-up locality (PFP 10.4.5.3) stays 0: a log that begins with
-// another one has a later event for it, read here too.
-func header(r *logReader) (sizes map[uint16]uint32, locality byte, err error) {
+// sizes.
+func header(r *logReader) (sizes map[uint16]uint32, err error) {
 	pcr, kind := r.u32(), r.u32()
 	r.take(20)
 	ev := &logReader{b: r.take(r.u32())}
 	if r.bad || pcr != 0 || kind != evNoAction || string(ev.take(16)) != specIDMagic {
-		return nil, 0, errLog
+		return nil, errLog
 	}
 	ev.take(8) // platform class, versions, errata, uintn size
 	n := ev.u32()
 	if n == 0 || n > maxAlgs {
-		return nil, 0, errLog
+		return nil, errLog
 	}
 	sizes = map[uint16]uint32{}
 	for range n {
@@ -124,22 +128,18 @@ func header(r *logReader) (sizes map[uint16]uint32, locality byte, err error) {
 	}
 	ev.take(uint32(ev.u8()))
 	if ev.bad || len(ev.b) != 0 {
-		return nil, 0, errLog
+		return nil, errLog
 	}
-	return sizes, startupLocality(*r, sizes), nil
+	return sizes, nil
 }
 
-// startupLocality looks one event ahead for "StartupLocality".
-func startupLocality(r logReader, sizes map[uint16]uint32) byte {
-	_, kind := r.u32(), r.u32()
-	if _, err := digests(&r, sizes, 0); err != nil || kind != evNoAction {
-		return 0
+// startupLocality reads the event that says from which locality TPM2_Startup came,
+// which is the last octet of PCR 0 at its start (PFP 10.4.5.3).
+func startupLocality(data []byte) (locality byte, ok bool) {
+	if len(data) != 17 || !bytes.HasPrefix(data, []byte("StartupLocality\x00")) {
+		return 0, false
 	}
-	data := r.take(r.u32())
-	if len(data) == 17 && bytes.HasPrefix(data, []byte("StartupLocality\x00")) {
-		return data[16]
-	}
-	return 0
+	return data[16], true
 }
 
 func digests(r *logReader, sizes map[uint16]uint32, alg uint16) (digest []byte, err error) {
@@ -153,35 +153,59 @@ func digests(r *logReader, sizes map[uint16]uint32, alg uint16) (digest []byte, 
 		if !ok {
 			return nil, errLog
 		}
-		if d := r.take(size); a == alg {
-			digest = d
+		d := r.take(size)
+		if a != alg {
+			continue
 		}
+		if digest != nil { // two digests of one bank: which one was extended?
+			return nil, errLog
+		}
+		digest = d
 	}
-	if r.bad || alg != 0 && digest == nil {
+	if r.bad || digest == nil {
 		return nil, errLog
 	}
 	return digest, nil
 }
 
-// log compares the log with the quoted PCRs.
-func (r *Report) log(log []byte, q *proto.DeepQuote) {
-	pcrs, events, err := Replay(log, q.PCRs.Alg)
-	if !r.check(err, "event log can be read") {
+// eventLog compares the log with the quoted PCRs.
+func (r *Report) eventLog(log []byte, q *proto.DeepQuote, wanted bool) {
+	if len(log) == 0 && !wanted {
+		r.unproven("which software the hardware PCRs stand for: the bundle has no event log")
 		return
 	}
+	events, err := leads(log, q)
+	if r.check(CheckEventLog, err, "the event log (%d events) leads to all quoted PCRs", events) {
+		r.unproven("what the event log's descriptions say: only its digests lead to the PCRs")
+	}
+}
+
+// leads says whether a log ends in the values quoted, and for how many events.
+func leads(log []byte, q *proto.DeepQuote) (events int, err error) {
+	switch {
+	case len(log) == 0:
+		return 0, errMissing
+	case q == nil || q.PCRs.Mask == 0:
+		return 0, errors.New("no hardware PCRs are quoted to compare it with")
+	}
+	pcrs, counts, err := Replay(log, q.PCRs.Alg)
+	if err != nil {
+		return 0, err
+	}
+	var differ uint32
 	i := 0
-	var values [][]byte
 	for pcr := range pcrs {
 		if q.PCRs.Mask>>pcr&1 == 0 {
 			continue
 		}
+		events += counts[pcr]
 		if !bytes.Equal(pcrs[pcr], q.Values[i]) {
-			r.check(errors.New("they differ"), "PCR %d is what the event log leads to", pcr)
+			differ |= 1 << pcr
 		}
-		values = append(values, pcrs[pcr])
 		i++
 	}
-	if hwtpm.PCRDigest(values) == hwtpm.PCRDigest(q.Values) {
-		r.note("the event log (%d events) leads to all quoted PCRs", events)
+	if differ != 0 {
+		return events, fmt.Errorf("PCR %s: the log leads to other values", numbers(differ))
 	}
+	return events, nil
 }

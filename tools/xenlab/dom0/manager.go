@@ -167,11 +167,11 @@ func (l *Lab) attestation(s *stack) error {
 	}
 	l.does("vtpmctl attest enrol", words("attest enrol --key "+adminFile("saa")+" "+bundle))
 	add := words("attest add " + bundle)
-	for _, f := range []string{"certificate", "deep-quote", "quote", "signature", "vtpm-key"} {
+	for _, f := range []string{"certificate", "deep-quote", "quote", "signature", "vtpm-key", "pcr-values"} {
 		add = append(add, "--"+f, adminFile(f))
 	}
 	l.does("vtpmctl attest add", add)
-	verify := "verify " + bundle + " --authority " + adminFile("saa") + " --nonce "
+	verify := "verify " + bundle + " --authority " + adminFile("saa") + " --vtpm " + vtpmUUID + " --guest-pcrs 0,1,10 --nonce "
 	l.does("vtpmctl verify: certificate, quote, deep quote and chain hold", words(verify+hex.EncodeToString(nonce)), "the bundle holds")
 	l.doesNot("vtpmctl verify with another nonce fails", words(verify+"00"), "NOT hold")
 	if out, err := l.ctl(words(verify + hex.EncodeToString(nonce))...); err == nil {
@@ -189,7 +189,7 @@ func evidence(d *guest.Device, nonce []byte) error {
 		return err
 	}
 	for name, b := range map[string][]byte{
-		"certificate": v.Certificate, "deep-quote": v.DeepQuote, "quote": v.Quote, "signature": v.Signature, "vtpm-key": v.Key,
+		"certificate": v.Certificate, "deep-quote": v.DeepQuote, "quote": v.Quote, "signature": v.Signature, "vtpm-key": v.Key, "pcr-values": v.PCRValues,
 	} {
 		if err := os.WriteFile(adminFile(name), b, 0o644); err != nil {
 			return fmt.Errorf("lab: %w", err)
