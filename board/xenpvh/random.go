@@ -26,10 +26,20 @@ const (
 	cpuidRDSEED = 1 << 18 // leaf 7, EBX
 )
 
+// noRDRAND is what an image says that has no source of randomness. Nothing
+// stands in for the processor's generator: the runtime takes its first random
+// numbers before there is a manager, or a hardware TPM, to ask. Xen hides it
+// where it leaks between cores (SRBDS) and where it is dead after a suspend; the
+// latter is what drbg.Source finds out.
+const noRDRAND = "xenpvh: this domain sees no RDRAND, and the image has no other source of random numbers.\n" +
+	"xenpvh: Xen hides it on some processors (Ivy Bridge, AMD families 15h and 16h); there, write\n" +
+	"xenpvh:     cpuid = \"host,rdrand=1\"\n" +
+	"xenpvh: in the domain's configuration. A processor without it cannot run this image.\n"
+
 //go:linkname initRNG runtime/goos.InitRNG
 func initRNG() {
 	if _, _, cx, _ := cpuid(1, 0); cx&cpuidRDRAND == 0 {
-		die("xenpvh: the processor has no RDRAND and there is no other source of randomness\n")
+		die(noRDRAND)
 	}
 	rng.source.Rand = rdrand
 	if last, _, _, _ := cpuid(0, 0); last >= 7 {

@@ -3,7 +3,7 @@
 //
 // Source: xen/include/public/io/blkif.h. A transfer is cut into requests of up to
 // eleven pages, of which some are in flight at a time, through bounce pages that
-// are granted once. There is one transfer at a time. A backend that can neither flush nor order writes is refused: nothing on such a disk
+// are granted once. There is one transfer at a time. A backend that cannot flush is refused: nothing on such a disk
 // would ever be known to be durable.
 //
 // Deliberately missing: persistent and indirect grants, multi-page rings,
@@ -35,7 +35,9 @@ var (
 	ErrDisconnected = errors.New("blkfront: the backend went away during the request")
 	ErrBroken       = errors.New("blkfront: the backend broke the protocol or did not answer; the disk is out of use")
 	ErrIO           = errors.New("blkfront: the backend reports an error")
-	ErrNoFlush      = errors.New("blkfront: the backend can neither flush nor order writes")
+	ErrNoFlush      = errors.New("blkfront: the backend cannot flush the disk (feature-flush-cache is not 1)")
+	ErrBarrierOnly  = errors.New("blkfront: the backend knows barriers but no flush (feature-barrier without feature-flush-cache, as blktap has it): give the disk by phy or qdisk")
+	ErrTapdisk      = errors.New("blkfront: the disk is served by blktap (tapdisk-params), which does not flush: give it by phy or qdisk")
 	ErrReadOnly     = errors.New("blkfront: the disk is read-only")
 	ErrRange        = errors.New("blkfront: not whole sectors of the disk")
 	ErrBusy         = errors.New("blkfront: a request is running")

@@ -192,6 +192,8 @@ func TestRefused(t *testing.T) {
 		{"no flush", xentest.DiskConfig{NoFlush: true}, ErrNoFlush},
 		{"no flush node", xentest.DiskConfig{Nodes: map[string]string{"feature-flush-cache": "-", "feature-barrier": "-"}}, ErrNoFlush},
 		{"flush 2", xentest.DiskConfig{Nodes: map[string]string{"feature-flush-cache": "2"}}, ErrNoFlush},
+		{"barrier only", xentest.DiskConfig{NoFlush: true, Barrier: true}, ErrBarrierOnly},
+		{"tapdisk", xentest.DiskConfig{Nodes: map[string]string{"tapdisk-params": "aio:/d.img"}}, ErrTapdisk},
 		{"sectors missing", xentest.DiskConfig{Nodes: map[string]string{"sectors": "-"}}, ErrNotConnected},
 		{"sectors 0", xentest.DiskConfig{Nodes: map[string]string{"sectors": "0"}}, ErrNotConnected},
 		{"sectors 2^64-1", xentest.DiskConfig{Nodes: map[string]string{"sectors": "18446744073709551615"}}, ErrNotConnected},
@@ -230,25 +232,6 @@ func TestReadOnly(t *testing.T) {
 	_, err := d.ReadAt(make([]byte, 512), 0)
 	must(t, err)
 	must(t, d.Flush())
-}
-
-// A backend that only knows barriers is asked for one.
-func TestBarrier(t *testing.T) {
-	barriers := 0
-	cfg := xentest.DiskConfig{NoFlush: true, Barrier: true, Mangle: func(rsp []byte) []byte {
-		if rsp[abi.BlkifRspOperation] == abi.BLKIF_OP_WRITE_BARRIER {
-			barriers++
-			binary.LittleEndian.PutUint16(rsp[abi.BlkifRspStatus:], 0)
-		}
-		return rsp
-	}}
-	d := newLab(t, mib, cfg).open()
-	_, err := d.WriteAt(make([]byte, 512), 0)
-	must(t, err)
-	must(t, d.Flush())
-	if barriers != 1 {
-		t.Fatalf("%d barriers", barriers)
-	}
 }
 
 // Errors of the disk: each request is tried three times in all, a flush once.

@@ -19,7 +19,6 @@ type shape struct {
 	size     int64 // bytes, a multiple of sector
 	sector   int64 // the device's own unit of writing, in bytes
 	readOnly bool
-	flush    uint8 // operation that makes earlier writes durable
 }
 
 // link is what is shared with one backend.
@@ -102,25 +101,29 @@ func readShape(r xenbus.Reader, dir string) (shape, error) {
 	if s.size == 0 {
 		return shape{}, fmt.Errorf("%w: the disk has %d sectors", xenbus.ErrBadNode, sectors)
 	}
-	s.flush, err = readFlush(r, dir)
-	if s.readOnly && errors.Is(err, ErrNoFlush) {
-		err = nil
+	if s.readOnly {
+		return s, nil
 	}
-	return s, err
+	return s, checkFlush(r, dir)
 }
 
-// readFlush finds out how the backend makes writes durable.
-func readFlush(r xenbus.Reader, dir string) (uint8, error) {
-	for _, f := range []struct {
-		node string
-		op   uint8
-	}{{"feature-flush-cache", abi.BLKIF_OP_FLUSH_DISKCACHE}, {"feature-barrier", abi.BLKIF_OP_WRITE_BARRIER}} {
-		ok, err := xenbus.ReadFlag(r, dir+"/"+f.node)
-		if ok || err != nil {
-			return f.op, err
-		}
+// checkFlush refuses a backend on whose disk nothing would ever be known to be
+// durable. A barrier is no flush: what it means when it carries no data is up to
+// the backend, and blktap's does nothing then.
+func checkFlush(r xenbus.Reader, dir string) error {
+	_, err := r.Read(dir + "/tapdisk-params")
+	if !errors.Is(err, xenstore.ErrNotExist) {
+		return errors.Join(ErrTapdisk, err)
 	}
-	return 0, ErrNoFlush
+	flush, err := xenbus.ReadFlag(r, dir+"/feature-flush-cache")
+	if flush || err != nil {
+		return err
+	}
+	barrier, err := xenbus.ReadFlag(r, dir+"/feature-barrier")
+	if barrier {
+		return ErrBarrierOnly
+	}
+	return errors.Join(ErrNoFlush, err)
 }
 
 // Port implements xenbus.FrontDriver.

@@ -59,7 +59,7 @@ func (d *Disk) Flush() error {
 		d.lost = false
 		return fmt.Errorf("%w, after writes that were not flushed", ErrDisconnected)
 	}
-	r := &request{op: d.shape.flush}
+	r := &request{op: abi.BLKIF_OP_FLUSH_DISKCACHE}
 	l := d.link
 	if err := d.submit(l, r); err != nil {
 		return err

@@ -33,7 +33,7 @@ func FuzzShape(f *testing.F) {
 		if s.size <= 0 || s.size%s.sector != 0 || s.sector < SectorSize || s.sector > 4096 || s.size > maxSectors*SectorSize {
 			t.Fatalf("took %+v", s)
 		}
-		if !s.readOnly && flush != "1" && barrier != "1" {
+		if !s.readOnly && flush != "1" {
 			t.Fatal("took a disk without a flush")
 		}
 	})
@@ -44,7 +44,36 @@ func TestShape(t *testing.T) {
 	if err != nil || s.size != 17*512 || s.sector != 512 || s.readOnly {
 		t.Fatalf("defaults: %+v %v", s, err)
 	}
-	if _, err := readShape(nodes{"d/sectors": "17"}, "d"); !errors.Is(err, ErrNoFlush) {
-		t.Fatalf("no flush: %v", err)
+}
+
+// What a backend says of flushes, and by which name it is refused.
+func TestShapeFlush(t *testing.T) {
+	for _, c := range []struct {
+		flush, barrier, tapdisk string // "": no such node
+		want                    error
+	}{
+		{"1", "", "", nil},
+		{"1", "1", "", nil},
+		{"1", "0", "", nil},
+		{"", "", "", ErrNoFlush},
+		{"0", "0", "", ErrNoFlush},
+		{"", "1", "", ErrBarrierOnly},
+		{"0", "1", "", ErrBarrierOnly},
+		{"1", "", "vhd:/d.vhd", ErrTapdisk},
+		{"", "1", "vhd:/d.vhd", ErrTapdisk},
+	} {
+		n := nodes{"d/sectors": "17"}
+		for name, v := range map[string]string{"feature-flush-cache": c.flush, "feature-barrier": c.barrier, "tapdisk-params": c.tapdisk} {
+			if v != "" {
+				n["d/"+name] = v
+			}
+		}
+		if _, err := readShape(n, "d"); !errors.Is(err, c.want) {
+			t.Errorf("%v: got %v, want %v", n, err, c.want)
+		}
+		n["d/info"] = "4" // VDISK_READONLY
+		if s, err := readShape(n, "d"); err != nil || !s.readOnly {
+			t.Errorf("%v, read-only: %v", n, err)
+		}
 	}
 }

@@ -59,6 +59,7 @@ type Image struct {
 	Common
 	Image      string
 	IOMem      string // such as "fed40,5"; may be empty
+	CPUID      string // changes to what the domain sees of the processor, such as "rdrand=0"; may be empty
 	VTPM, UUID string // a TPM device from this domain; may be empty
 }
 
@@ -66,6 +67,7 @@ var (
 	nameRE  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$`)
 	uuidRE  = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	pathRE  = regexp.MustCompile(`^/[A-Za-z0-9_./+@:=-]+$`)
+	cpuidRE = regexp.MustCompile(`^[a-z0-9_-]+=[0-9xks]+(,[a-z0-9_-]+=[0-9xks]+)*$`)
 	iomemRE = regexp.MustCompile(`^[0-9a-f]+,[0-9a-f]+(@[0-9a-f]+)?$`)
 	crashRE = regexp.MustCompile(`^(destroy|restart|preserve|rename-restart|coredump-destroy|coredump-restart)$`)
 )
@@ -150,7 +152,8 @@ func (g Guest) Config() (string, error) {
 // Config returns the xl configuration.
 func (i Image) Config() (string, error) {
 	if err := errors.Join(i.check(4, false), field("image", i.Image, pathRE, false),
-		field("iomem", i.IOMem, iomemRE, true), device(i.VTPM, i.UUID, true)); err != nil {
+		field("iomem", i.IOMem, iomemRE, true),
+		field("cpuid", i.CPUID, cpuidRE, true), device(i.VTPM, i.UUID, true)); err != nil {
 		return "", err
 	}
 	return fill("image.cfg.tmpl", i)

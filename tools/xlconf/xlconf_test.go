@@ -97,6 +97,9 @@ func TestHostileValuesAreRefused(t *testing.T) {
 		"tiny guest":                    func() configurer { g := guest(); g.MemoryMB = 1; return g },
 		"negative processors":           func() configurer { g := guest(); g.VCPUs = -1; return g },
 		"unknown on_crash":              func() configurer { g := guest(); g.OnCrash = "explode"; return g },
+		"cpuid with a quote": func() configurer {
+			return Image{Common: Common{Name: "x", MemoryMB: 16}, Image: "/x", CPUID: `rdrand=0"`}
+		},
 		"iomem with a quote": func() configurer {
 			return Image{Common: Common{Name: "x", MemoryMB: 16}, Image: "/x", IOMem: `fed40"`}
 		},
@@ -108,11 +111,11 @@ func TestHostileValuesAreRefused(t *testing.T) {
 }
 
 func TestImage(t *testing.T) {
-	got, err := Image{Common: Common{Name: "smoke", MemoryMB: 16, Extra: "x y"}, Image: "/images/smoke.elf", IOMem: "fed40,5"}.Config()
+	got, err := Image{Common: Common{Name: "smoke", MemoryMB: 16, Extra: "x y"}, Image: "/images/smoke.elf", IOMem: "fed40,5", CPUID: "rdrand=0"}.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`kernel = "/images/smoke.elf"`, `iomem = ["fed40,5"]`, `extra = "x y"`, "memory = 16"} {
+	for _, want := range []string{`kernel = "/images/smoke.elf"`, `iomem = ["fed40,5"]`, `cpuid = "host,rdrand=0"`, `extra = "x y"`, "memory = 16"} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("the configuration lacks %s:\n%s", want, got)
 		}

@@ -140,6 +140,9 @@ func TestPromisedRefusals(t *testing.T) {
 		"disk too small":            {func(l *host, _ *xentest.Disk) { l.fill(make([]byte, 1<<19)) }, "smaller than"},
 		"disk shrunk":               {func(l *host, _ *xentest.Disk) { l.fill(l.contents()[:1<<20]) }, "smaller than"},
 		"disk read-only":            {func(l *host, _ *xentest.Disk) { l.mode.ReadOnly = true }, "disk error"},
+		"disk without flush":        {func(l *host, _ *xentest.Disk) { l.mode.NoFlush = true }, "cannot flush the disk"},
+		"disk with barriers only":   {func(l *host, _ *xentest.Disk) { l.mode.NoFlush, l.mode.Barrier = true, true }, "knows barriers but no flush"},
+		"disk of blktap":            {func(l *host, _ *xentest.Disk) { l.mode.Nodes = map[string]string{"tapdisk-params": "vhd:/d"} }, "served by blktap"},
 		"disk missing":              {func(l *host, _ *xentest.Disk) { l.disk = nil }, "no connection to the disk's backend"},
 	} {
 		t.Run(name, func(t *testing.T) {

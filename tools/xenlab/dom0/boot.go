@@ -40,7 +40,7 @@ func (l *Lab) bootImage(image xlconf.Image, c bootCase) error {
 		c.limit = smokeLimit
 	}
 	image.Image = ImageDir + "/" + image.Name + ".elf"
-	image.Extra, image.IOMem, image.OnCrash, image.NativeTSC = c.extra, c.iomem, "preserve", true
+	image.Extra, image.IOMem, image.CPUID, image.OnCrash, image.NativeTSC = c.extra, c.iomem, c.cpuid, "preserve", true
 	if c.diskMB > 0 {
 		image.Disk = DataDir + "/" + image.Name + ".img"
 		if err := newDisk(image.Disk, c.diskMB<<20); err != nil {

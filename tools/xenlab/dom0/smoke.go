@@ -12,6 +12,7 @@ type bootCase struct {
 	what     string // "" is "boots, prints SUCCESS and powers off"
 	extra    string
 	iomem    string
+	cpuid    string
 	diskMB   int64
 	expect   []string      // that the console shows; nil is SUCCESS
 	shutdown string        // ask it to power off when it shows this
@@ -26,6 +27,10 @@ var smokeCases = map[string][]bootCase{
 	"smoke-tis": {{iomem: "fed40,5"},
 		// While firmware has left locality 0 active.
 		{what: "boots, prints SUCCESS and powers off, at locality 2", iomem: "fed40,5", extra: "locality=2"}},
+	"smoke-rng": {{},
+		// As Xen does it by itself on some processors.
+		{what: "says which cpuid= it needs where Xen hides RDRAND, and ends as a crash", cpuid: "rdrand=0", crash: true,
+			expect: []string{"no RDRAND", `cpuid = "host,rdrand=1"`}}},
 	"smoke-blk":      {{diskMB: 4}},
 	"smoke-console":  {{expect: []string{"line 2999 of 3000", "SUCCESS"}}},
 	"smoke-shutdown": {{what: "powers off when asked to", shutdown: "ready", expect: []string{"SUCCESS"}}},
