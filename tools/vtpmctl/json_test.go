@@ -23,6 +23,7 @@ func TestJSONEverywhere(t *testing.T) {
 		"policy new --from %blue %blue2", "policy sign --key %auth %blue2", "policy apply %blue2",
 		"policy new --from %blue2 %blue3", "policy sign --key %auth %blue3", "group update %blue3",
 		"move " + u1 + " --group blue", "list --group blue", "backup %backup", "delete " + u1, "restore %backup",
+		"release new --group blue --to default %free " + u1, "release sign --key %auth %free",
 		"delete " + u1, "group delete blue", "events", "status",
 	} {
 		l.ok(words)
@@ -65,6 +66,7 @@ func TestCompletion(t *testing.T) {
 		"vtpmctl provision --":         "--authority --policy --recovery --json --device",
 		"vtpmctl attest add --vtpm":    "--vtpm-key --vtpm-parent",
 		"vtpmctl restore --o":          "--overwrite",
+		"vtpmctl release ":             "new sign",
 		"vtpmctl verify bundle --ek-r": "--ek-roots",
 		"vtpmctl verify bundle --ha":   "--hardware-pcrs",
 	} {

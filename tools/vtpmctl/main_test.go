@@ -245,12 +245,33 @@ func TestPolicyWorkflow(t *testing.T) {
 	l.ok("policy sign --key %saa %root3")
 	l.ok("policy apply %root3", "in force")
 	l.ok("group show blue", "CLOSED")
-	l.fails(exitRefused, "move "+u1+" --group default", "closed")
+	l.fails(exitRefused, "move "+u1+" --group default", "leaving the group")
+	l.ok("release new --group blue --to default %free "+u1, "policy 2", "not signed")
+	l.fails(exitFailed, "move "+u1+" --group default --release %free", "is not signed")
+	l.ok("release sign --key %saa %free", "signed by", u1)
+	l.fails(exitRefused, "move "+u1+" --group default --release %free", "closed")
 	l.ok("policy new --from %blue2 %blue3")
 	l.ok("policy sign --key %saa %blue3")
 	l.ok("group update %blue3", "in force")
-	l.ok("move "+u1+" --group default", "moved")
+	l.fails(exitRefused, "move "+u1+" --group default --release %free", "policy 2, in force is 3")
+	l.ok("release new --group blue --to default %free "+u1, "policy 3")
+	l.ok("release sign --key %saa %free")
+	l.ok("backup %bak")
+	l.ok("move "+u1+" --group default --release %free", "moved")
 	l.ok("group delete blue")
+
+	// A backup is no way out of a group that is gone.
+	l.m.Disconnected(manager.ClientID{Domain: 1})
+	l.ok("delete " + u1)
+	l.fails(exitRefused, "restore %bak", "does not exist")
+	l.fails(exitRefused, "restore %bak --default-group", "leaving the group")
+	l.fails(exitRefused, "restore %bak --release %free", "does not exist")
+	l.ok("restore %bak --default-group --release %free --check", "1 vTPMs would be restored")
+	l.fails(exitRefused, "show "+u1, "no such vTPM")
+	l.ok("restore %bak --default-group --release %free", "1 vTPMs restored")
+	if r, err := l.vtpm(1).LoadHashKey(); err != nil || r != (proto.Record{7}) {
+		t.Errorf("after the restore: %v", err)
+	}
 }
 
 // A state is approved before the platform is in it.
@@ -366,6 +387,7 @@ func TestBackupRecovery(t *testing.T) {
 	b, _ := os.ReadFile(l.file("bak"))
 	l.write("cut", b[:len(b)/2])
 	l.fails(exitFailed, "restore %cut", "")
+	l.fails(exitFailed, "restore --partial %cut", "no part that can be read")
 
 	// The disk to another TPM.
 	l.tpm.Erase()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -11,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 
 	"xenvtpm/vtpmmgr-stub/manager"
@@ -101,7 +99,7 @@ func runRecoveryRequest(e *env, args []string) error {
 		return err
 	}
 	if *from != "" {
-		header, _, err := readBackup(*from)
+		header, _, err := readBackup(*from, false)
 		if err != nil {
 			return err
 		}
@@ -181,91 +179,4 @@ func runRecoveryFinish(e *env, args []string) error {
 		done = "the other manager's backup can be restored now, until the manager is restarted"
 	}
 	return e.change(proto.OrdRecover, req, done)
-}
-
-// A backup file is a JSON object a line: proto.BackupPart. The last has no
-// "after"; a file without such a line is cut off.
-func runBackup(e *env, args []string) error {
-	rest, err := e.parse(args, 1, nil)
-	if err != nil {
-		return err
-	}
-	tmp := rest[0] + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	parts, err := e.fetchBackup(f)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, rest[0]); err != nil {
-		return err
-	}
-	return e.print(map[string]any{"file": rest[0], "parts": parts}, func() {
-		fmt.Fprintf(e.out, "%s: %d parts; it opens with this manager, or with the recovery key\n", rest[0], parts)
-	})
-}
-
-func (e *env) fetchBackup(w io.Writer) (parts int, err error) {
-	enc := json.NewEncoder(w)
-	for after := []byte(nil); ; parts++ {
-		var p proto.BackupPart
-		if err := e.ask(proto.OrdBackup, proto.BackupRequest{After: after}, &p); err != nil {
-			return parts, err
-		}
-		if err := enc.Encode(p); err != nil {
-			return parts, err
-		}
-		if after = p.After; len(after) == 0 {
-			return parts + 1, nil
-		}
-	}
-}
-
-func readBackup(name string) (header []byte, parts []proto.BackupPart, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(make([]byte, 1<<20), 1<<20)
-	for lines.Scan() {
-		var p proto.BackupPart
-		if err := proto.ParseAdmin(lines.Bytes(), &p); err != nil {
-			return nil, nil, fmt.Errorf("%s: part %d is malformed", name, len(parts))
-		}
-		parts = append(parts, p)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, nil, err
-	}
-	if len(parts) == 0 || len(parts[len(parts)-1].After) != 0 {
-		return nil, nil, fmt.Errorf("%s is cut off", name)
-	}
-	return parts[0].Header, parts, nil
-}
-
-func runRestore(e *env, args []string) error {
-	var overwrite *bool
-	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) { overwrite = fs.Bool("overwrite", false, "replace vTPMs that exist") })
-	if err != nil {
-		return err
-	}
-	_, parts, err := readBackup(rest[0])
-	if err != nil {
-		return err
-	}
-	var sum proto.Restored
-	for i, p := range parts {
-		var out proto.Restored
-		if err := e.ask(proto.OrdRestore, proto.Restore{Box: p.Box, Overwrite: *overwrite}, &out); err != nil {
-			return fmt.Errorf("part %d of %d (%d vTPMs restored before): %w", i+1, len(parts), sum.Restored, err)
-		}
-		sum.Restored, sum.Kept = sum.Restored+out.Restored, sum.Kept+out.Kept
-	}
-	return e.print(sum, func() {
-		fmt.Fprintf(e.out, "%d vTPMs restored, %d were there and kept\n", sum.Restored, sum.Kept)
-	})
 }

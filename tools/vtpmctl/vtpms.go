@@ -186,10 +186,15 @@ func openText(v proto.VTPM) string {
 	return "-"
 }
 
-// target parses UUID and --group.
-func (e *env) target(args []string) (t proto.Target, err error) {
+// target parses UUID and --group, and what define adds.
+func (e *env) target(args []string, define func(*flag.FlagSet)) (t proto.Target, err error) {
 	var name *string
-	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) { name = groupFlag(fs) })
+	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) {
+		name = groupFlag(fs)
+		if define != nil {
+			define(fs)
+		}
+	})
 	if err != nil {
 		return t, err
 	}
@@ -197,7 +202,7 @@ func (e *env) target(args []string) (t proto.Target, err error) {
 		return t, err
 	}
 	if *name != "" {
-		g, err := e.group(*name)
+		g, err := e.groupOrDefault(*name)
 		if err != nil {
 			return t, err
 		}
@@ -207,7 +212,7 @@ func (e *env) target(args []string) (t proto.Target, err error) {
 }
 
 func runShow(e *env, args []string) error {
-	t, err := e.target(args)
+	t, err := e.target(args, nil)
 	if err != nil {
 		return err
 	}
@@ -230,7 +235,7 @@ func (e *env) change(ordinal uint32, in any, done string) error {
 }
 
 func runCreate(e *env, args []string) error {
-	t, err := e.target(args)
+	t, err := e.target(args, nil)
 	if err != nil {
 		return err
 	}
@@ -238,7 +243,7 @@ func runCreate(e *env, args []string) error {
 }
 
 func runDelete(e *env, args []string) error {
-	t, err := e.target(args)
+	t, err := e.target(args, nil)
 	if err != nil {
 		return err
 	}
@@ -246,12 +251,20 @@ func runDelete(e *env, args []string) error {
 }
 
 func runMove(e *env, args []string) error {
-	t, err := e.target(args)
+	var release *string
+	t, err := e.target(args, func(fs *flag.FlagSet) {
+		release = fs.String("release", "", "signed release by the authority of its group")
+	})
 	if err != nil {
 		return err
 	}
 	if t.Group == nil {
 		return errUsage
+	}
+	if *release != "" {
+		if t.Release, err = encodedRelease(*release); err != nil {
+			return err
+		}
 	}
 	return e.change(proto.OrdMove, t, fmt.Sprintf("moved %v to group %s", t.UUID, groupText(*t.Group)))
 }

@@ -14,9 +14,11 @@ import (
 // adminState is what lasts from one administration frame to the next. There is
 // one administrator.
 type adminState struct {
-	pushed []byte
-	result []byte
-	keys   recoveryState
+	pushed  []byte
+	result  []byte
+	keys    recoveryState
+	backup  backupState
+	restore restoreState
 }
 
 // adminOps are the requests by ordinal. Those that change something run on an
@@ -175,7 +177,8 @@ func refuse(err error) answer {
 		res proto.Result
 	}{
 		{proto.ErrBody, proto.BadParameter}, {errBadName, proto.BadParameter},
-		{hwtpm.ErrPolicy, proto.AuthFail}, {errRecovery, proto.AuthFail},
+		{hwtpm.ErrPolicy, proto.AuthFail}, {errRecovery, proto.AuthFail}, {errNotReleased, proto.AuthFail},
+		{errBackupOrder, proto.Conflict}, {errNotWhole, proto.Conflict},
 		{errStale, proto.Conflict}, {errGroupExists, proto.Conflict}, {errNotEmpty, proto.Conflict}, {errExists, proto.Conflict}, {errInUse, proto.Conflict},
 		{errNoGroup, proto.BadIndex}, {errNoVTPM, proto.BadIndex},
 		{errUnprovided, proto.NotProvisioned}, {errNoRecovery, proto.NotProvisioned},

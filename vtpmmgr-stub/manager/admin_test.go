@@ -296,7 +296,7 @@ func TestGroups(t *testing.T) {
 			t.Errorf("group %+v", d)
 		}
 	}
-	if err := s.do(proto.OrdMove, proto.Target{UUID: uuid(1), Group: &defaultGroup}); !errors.Is(err, proto.Disabled) {
+	if err := s.do(proto.OrdMove, proto.Target{UUID: uuid(1), Group: &defaultGroup, Release: s.release(g, 2, defaultGroup, uuid(1))}); !errors.Is(err, proto.Disabled) {
 		t.Errorf("move out of a closed group: %v", err)
 	}
 	// The authority approves the new state: the group opens, nothing was lost.
@@ -307,7 +307,7 @@ func TestGroups(t *testing.T) {
 	if r, err := blue.LoadHashKey(); err != nil || r != record(1) {
 		t.Errorf("after the update: %v", err)
 	}
-	s.must(proto.OrdMove, proto.Target{UUID: uuid(1), Group: &defaultGroup})
+	s.must(proto.OrdMove, proto.Target{UUID: uuid(1), Group: &defaultGroup, Release: s.release(g, 3, defaultGroup, uuid(1))})
 	s.must(proto.OrdGroupDelete, proto.GroupDelete{ID: g})
 	boot()
 	if r, err := blue.LoadHashKey(); err != nil || r != record(1) {
@@ -466,14 +466,14 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("beside running vTPMs: restored %d, kept %d", restored, kept)
 	}
 	var over proto.Restored
-	if err := s.a.Admin(proto.OrdRestore, proto.Restore{Box: parts[0].Box, Overwrite: true}, &over); !errors.Is(err, proto.Conflict) {
+	if err := s.a.Admin(proto.OrdRestore, proto.Restore{PartID: parts[0].PartID, Box: parts[0].Box, Overwrite: true}, &over); !errors.Is(err, proto.Conflict) || !strings.Contains(err.Error(), errInUse.Error()) {
 		t.Errorf("overwriting a running vTPM: %v", err)
 	}
 
 	// To another machine, with the recovery key.
 	other := newSite(t)
 	var out proto.Restored
-	if err := other.a.Admin(proto.OrdRestore, proto.Restore{Box: parts[0].Box}, &out); !errors.Is(err, proto.AuthFail) {
+	if err := other.a.Admin(proto.OrdRestore, proto.Restore{PartID: parts[0].PartID, Box: parts[0].Box, Check: true}, &out); !errors.Is(err, proto.AuthFail) {
 		t.Errorf("another manager's backup without its key: %v", err)
 	}
 	r := proto.NewReader(header[len(backupMagic)+16:])
@@ -507,16 +507,48 @@ func backup(t *testing.T, s *site) (parts []proto.BackupPart) {
 	return nil
 }
 
+// restore checks all parts and then gives them back.
 func restore(t *testing.T, s *site, parts []proto.BackupPart, overwrite bool) (restored, kept int) {
 	t.Helper()
+	sum := s.restore(parts, proto.Restore{Overwrite: overwrite})
+	if sum.Refused > 0 {
+		t.Errorf("%d refused: %v", sum.Refused, sum.Why)
+	}
+	return sum.Restored, sum.Kept
+}
+
+// restore does the same with all that an answer says. What the check foretells
+// has to happen.
+func (s *site) restore(parts []proto.BackupPart, how proto.Restore) proto.Restored {
+	s.t.Helper()
+	check := how
+	check.Check = true
+	foretold, err := s.giveBack(parts, check)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sum, err := s.giveBack(parts, how)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if foretold.Restored != sum.Restored || foretold.Kept != sum.Kept || foretold.Refused != sum.Refused {
+		s.t.Errorf("checked: %+v, restored: %+v", foretold, sum)
+	}
+	return sum
+}
+
+func (s *site) giveBack(parts []proto.BackupPart, how proto.Restore) (sum proto.Restored, err error) {
+	s.t.Helper()
 	for _, p := range parts {
 		var out proto.Restored
-		if err := s.a.Admin(proto.OrdRestore, proto.Restore{Box: p.Box, Overwrite: overwrite}, &out); err != nil {
-			t.Fatal(err)
+		how.PartID, how.Box = p.PartID, p.Box
+		if err := s.a.Admin(proto.OrdRestore, how, &out); err != nil {
+			return sum, err
 		}
-		restored, kept = restored+out.Restored, kept+out.Kept
+		sum.Restored, sum.Kept, sum.Refused = sum.Restored+out.Restored, sum.Kept+out.Kept, sum.Refused+out.Refused
+		sum.Why = append(sum.Why, out.Why...)
 	}
-	return restored, kept
+	return sum, nil
 }
 
 // recover does both halves of a recovery.

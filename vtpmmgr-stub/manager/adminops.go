@@ -185,6 +185,12 @@ func (m *Manager) adminMove(req *Request, in proto.Target) (any, error) {
 		return nil, errNoGroup
 	}
 	from, to := m.groups[v.group], m.groups[*in.Group]
+	if from != to {
+		if err := mayLeave(in.UUID, from.membership(), to.id, true, in.Release); err != nil {
+			m.badPolicy(req, in.UUID, "move refused: ", err)
+			return nil, err
+		}
+	}
 	if len(v.sealed) > 0 {
 		if from.box == nil || to.box == nil {
 			return nil, errClosed

@@ -11,17 +11,30 @@ import (
 )
 
 // A backup is the vTPMs' records in parts, each sealed under a key that follows
-// from the root key. It can be given back to the manager that made it, or to
-// another one after a recovery of the first one's root secret. Giving back an
-// old record is a rollback; only the administrator can ask for it, and it leaves
-// an event.
+// from the root key, together with its place: the backup's uuid, the part's
+// number, and in the last part that it is the last and how many vTPMs there are in
+// all. It can be given back to the manager that made it, or to another one after
+// a recovery of the first one's root secret. Giving back an old record is a
+// rollback; only the administrator can ask for it, and it leaves an event.
 
 const (
 	backupMagic = "XVTBAK\x00\x01"
-	// A backup holds records opened from their groups: a part's entries are
-	// uuid | group | u64 saves | u64 created | u8 has record [| 64].
+	// A part is full when it has so many bytes of entries: uuid | group |
+	// authority 32 | u64 group's sequence | u64 saves | u64 created | u8 has record
+	// [| 64]. Records are opened from their groups. In a backup that numbers no
+	// parts the entries have no authority and no sequence.
 	backupPart = 24 << 10
 )
+
+var errBackupOrder = errors.New("this is not the next part of the backup that was begun last; begin anew")
+
+// backupState is the backup that is being made.
+type backupState struct {
+	id    proto.UUID
+	part  uint32
+	after []byte
+	total uint64
+}
 
 func (m *Manager) backupBox(s rootSecret) (*store.Box, error) {
 	key, err := store.DeriveKey(s.key[:], "backup")
@@ -31,30 +44,45 @@ func (m *Manager) backupBox(s rootSecret) (*store.Box, error) {
 	return m.keyBox(key)
 }
 
-func backupAAD(manager proto.UUID) []byte { return append([]byte("xenvtpm backup 1"), manager[:]...) }
+// backupAAD names a part. A zero backup is one of the first version, whose parts
+// had no names.
+func backupAAD(manager proto.UUID, p proto.PartID) []byte {
+	if p.Backup == (proto.UUID{}) {
+		return append([]byte("xenvtpm backup 1"), manager[:]...)
+	}
+	b := append([]byte("xenvtpm backup 2"), manager[:]...)
+	b = binary.BigEndian.AppendUint32(append(b, p.Backup[:]...), p.Part)
+	last := byte(0)
+	if p.Last {
+		last = 1
+	}
+	return binary.BigEndian.AppendUint64(append(b, last), p.Total)
+}
 
 // adminBackup returns the next part. Records of closed groups cannot be opened
 // and are left out, which an event says.
 func (m *Manager) adminBackup(req *Request, in proto.BackupRequest) (any, error) {
-	if len(in.After) != 0 && len(in.After) != 16 {
+	b := &m.admin.backup
+	switch {
+	case len(in.After) == 0:
+		id, err := newUUID(m.c.Rand)
+		if err != nil {
+			return nil, err
+		}
+		*b = backupState{id: id}
+	case len(in.After) != 16:
 		return nil, proto.ErrBody
+	case !bytes.Equal(in.After, b.after):
+		return nil, errBackupOrder
 	}
-	plain, last, skipped, err := m.backupEntries(in.After)
+	out, skipped, err := m.nextPart(b)
 	if err != nil {
+		*b = backupState{}
 		return nil, err
 	}
-	defer clear(plain)
-	box, err := m.backupBox(m.secret)
-	if err != nil {
-		return nil, err
-	}
-	out := proto.BackupPart{After: last}
-	if out.Box, err = box.Seal(nil, plain, backupAAD(m.store.ID())); err != nil {
-		return nil, err
-	}
-	if len(in.After) == 0 {
+	if out.Part == 0 {
 		out.Header = m.backupHeader()
-		m.eventFor(EventBackup, req, proto.UUID{}, "backup begun")
+		m.eventFor(EventBackup, req, proto.UUID{}, fmt.Sprintf("backup %v begun", b.id))
 	}
 	if skipped > 0 {
 		m.eventFor(EventBackup, req, proto.UUID{}, fmt.Sprintf("backup: %d vTPMs left out (group closed or record damaged)", skipped))
@@ -62,9 +90,30 @@ func (m *Manager) adminBackup(req *Request, in proto.BackupRequest) (any, error)
 	return out, nil
 }
 
+func (m *Manager) nextPart(b *backupState) (out proto.BackupPart, skipped int, err error) {
+	plain, n, last, skipped, err := m.backupEntries(b.after)
+	if err != nil {
+		return out, 0, err
+	}
+	defer clear(plain)
+	b.total += uint64(n)
+	out.After = last
+	out.PartID = proto.PartID{Backup: b.id, Part: b.part}
+	if out.Last = len(last) == 0; out.Last {
+		out.Total = b.total
+	}
+	box, err := m.backupBox(m.secret)
+	if err != nil {
+		return out, 0, err
+	}
+	out.Box, err = box.Seal(nil, plain, backupAAD(m.store.ID(), out.PartID))
+	b.part, b.after = b.part+1, last
+	return out, skipped, err
+}
+
 // backupEntries encodes the vTPMs behind `after` until a part is full. last is
 // the last one in it, nil if no other follows.
-func (m *Manager) backupEntries(after []byte) (plain, last []byte, skipped int, err error) {
+func (m *Manager) backupEntries(after []byte) (plain []byte, n int, last []byte, skipped int, err error) {
 	from := store.MakeKey(kindVTPM, [16]byte{})
 	copy(from[1:], after)
 	full := false
@@ -82,14 +131,15 @@ func (m *Manager) backupEntries(after []byte) (plain, last []byte, skipped int, 
 		entry, ok := m.backupEntry(proto.UUID(k[1:]), b)
 		if !ok {
 			skipped++
+			return true
 		}
-		plain = append(plain, entry...)
+		plain, n = append(plain, entry...), n+1
 		return true
 	}, func(store.Key, error) { skipped++ })
 	if !full {
 		last = nil
 	}
-	return plain, last, skipped, err
+	return plain, n, last, skipped, err
 }
 
 func (m *Manager) backupHeader() []byte {
@@ -105,83 +155,24 @@ func (m *Manager) backupHeader() []byte {
 
 func (m *Manager) backupEntry(u proto.UUID, b []byte) ([]byte, bool) {
 	v, err := parseVTPM(b)
-	if err != nil {
+	g := m.groups[v.group]
+	if err != nil || g == nil {
 		return nil, false
 	}
+	of := g.membership()
 	out := append(append([]byte(nil), u[:]...), v.group[:]...)
+	out = append(out, of.authority[:]...)
+	out = binary.BigEndian.AppendUint64(out, of.sequence)
 	out = binary.BigEndian.AppendUint64(out, v.saves)
 	out = binary.BigEndian.AppendUint64(out, v.created)
 	if len(v.sealed) == 0 {
 		return append(out, 0), true
 	}
-	g := m.groups[v.group]
-	if g == nil || g.box == nil {
+	if g.box == nil {
 		return nil, false
 	}
 	out, err = g.box.Open(append(out, 1), v.sealed, recordAAD(u, v.group))
 	return out, err == nil
-}
-
-// adminRestore puts a part's records back. A group that does not exist here, or
-// is closed, stands for the default group.
-func (m *Manager) adminRestore(req *Request, in proto.Restore) (any, error) {
-	box, from := m.admin.keys.backup, m.admin.keys.from
-	if box == nil {
-		var err error
-		if box, err = m.backupBox(m.secret); err != nil {
-			return nil, err
-		}
-		from = m.store.ID()
-	}
-	plain, err := box.Open(nil, in.Box, backupAAD(from))
-	if err != nil {
-		return nil, fmt.Errorf("%w: this part is not of a backup of manager %v", errRecovery, from)
-	}
-	defer clear(plain)
-	var out proto.Restored
-	for r := proto.NewReader(plain); r.Len() > 0; {
-		kept, err := m.restoreEntry(r, in.Overwrite)
-		if err != nil {
-			return nil, err
-		}
-		if kept {
-			out.Kept++
-		} else {
-			out.Restored++
-		}
-	}
-	m.eventFor(EventRestored, req, from, fmt.Sprintf("backup of that manager: %d vTPMs restored, %d kept", out.Restored, out.Kept))
-	return out, m.then(func() {})
-}
-
-func (m *Manager) restoreEntry(r *proto.Reader, overwrite bool) (kept bool, err error) {
-	u := r.UUID()
-	v := vtpm{group: r.UUID(), saves: r.U64(), created: r.U64()}
-	var rec []byte
-	if r.U8() != 0 {
-		rec = r.Bytes(len(proto.Record{}))
-	}
-	if r.Err() != nil {
-		return false, r.Err()
-	}
-	// What is there and is not to be replaced is kept, running or not.
-	_, ok, err := m.lookup(u)
-	if err != nil || ok && !overwrite {
-		return ok, err
-	}
-	if _, busy := m.open[u]; busy {
-		return false, fmt.Errorf("%w: %v", errInUse, u)
-	}
-	g := m.groups[v.group]
-	if g == nil || g.box == nil {
-		v.group, g = defaultGroup, m.groups[defaultGroup]
-	}
-	if rec != nil {
-		if v.sealed, err = g.box.Seal(nil, rec, recordAAD(u, v.group)); err != nil {
-			return false, err
-		}
-	}
-	return false, m.put(u, v)
 }
 
 // ParseBackupHeader reads what a backup's first part says of its manager, and

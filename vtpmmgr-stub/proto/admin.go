@@ -111,10 +111,12 @@ type List struct {
 	Bad   []string `json:"damaged,omitempty"` // places that cannot be read
 }
 
-// Target names a vTPM, or a vTPM and a group.
+// Target names a vTPM, or a vTPM and a group. Release is the leave of the
+// authority whose group it leaves (hwtpm.Release), for OrdMove.
 type Target struct {
-	UUID  UUID  `json:"uuid"`
-	Group *UUID `json:"group,omitempty"`
+	UUID    UUID   `json:"uuid"`
+	Group   *UUID  `json:"group,omitempty"`
+	Release []byte `json:"release,omitempty"`
 }
 
 // Group describes a group.
@@ -192,30 +194,6 @@ type Event struct {
 type Events struct {
 	Events []Event `json:"events"`
 	More   bool    `json:"more"`
-}
-
-// BackupRequest asks for the next part of a backup, nil for the first.
-type BackupRequest struct {
-	After []byte `json:"after,omitempty"`
-}
-
-// BackupPart is a part of a backup. Box opens with the root key only.
-type BackupPart struct {
-	Header []byte `json:"header,omitempty"` // with the first part
-	Box    []byte `json:"box"`
-	After  []byte `json:"after,omitempty"` // to ask for the next; empty: this is the last
-}
-
-// Restore gives a part of a backup back.
-type Restore struct {
-	Box       []byte `json:"box"`
-	Overwrite bool   `json:"overwrite"` // replace vTPMs that exist
-}
-
-// Restored is the answer.
-type Restored struct {
-	Restored int `json:"restored"`
-	Kept     int `json:"kept"` // existed, and was not overwritten
 }
 
 // RecoveryInfo is what is taken to where the recovery key is kept.

@@ -214,6 +214,12 @@ func (l *Lab) groups(*stack) error {
 	l.does("vtpmctl policy apply", words("policy apply "+newer))
 	l.doesNot("vtpmctl policy apply of the older list is refused", words("policy apply "+policy), "CONFLICT")
 	l.does("vtpmctl events: the replay", words("events"), "not newer")
+	free := adminFile("release.json")
+	l.doesNot("vtpmctl move out of a group without its authority's leave is refused", words("move "+secondUUID+" --group default"), "leaving the group")
+	l.does("vtpmctl release new", words("release new --group tenants --to default "+free+" "+secondUUID))
+	l.does("vtpmctl release sign", words("release sign --key "+key+" "+free))
+	l.does("vtpmctl move with a release", words("move "+secondUUID+" --group default --release "+free))
+	l.does("vtpmctl move into a group", words("move "+secondUUID+" --group tenants"))
 	return nil
 }
 
@@ -233,6 +239,7 @@ func (l *Lab) backups(*stack) error {
 		err = errors.New("it is still listed")
 	}
 	l.Check("vtpmctl list after delete", err)
+	l.does("vtpmctl restore --check", words("restore --check "+file), "would be restored")
 	l.does("vtpmctl restore", words("restore "+file))
 	l.does("vtpmctl status after all this", words("status --json"), `"provisioned": true`)
 	return nil
