@@ -84,5 +84,5 @@ func mapToolstackPage(gfn uint64) *shm.Page {
 	return shm.At(uintptr(gfn * abi.PageSize))
 }
 
-// heapSpace is the RAM from the end of the image up, in bytes.
-func heapSpace() int64 { return int64(ramStart+ramSize) - int64(pvh.ImageEnd()) }
+// heapSpace is the RAM from the end of the image to the first stack, in bytes.
+func heapSpace() int64 { return int64(pvh.HeapEnd()) - int64(pvh.ImageEnd()) }

@@ -18,16 +18,16 @@ import (
 //go:linkname ramStart runtime/goos.RamStart
 var ramStart uint = pvh.ImageBase
 
-// ramSize is replaced in hwinit0 by what Xen says.
+// ramSize is replaced by what Xen says before the runtime starts (package pvh).
 //
 //go:linkname ramSize runtime/goos.RamSize
 var ramSize uint = 8 << 20
 
-// ramStackOffset: the first stack is below 1 MB, so that all RAM from the
-// image up is heap. One page at the end stays unused.
+// ramStackOffset is room for argc and argv, which a runtime may look for above
+// its first stack pointer; zero, as there are none.
 //
 //go:linkname ramStackOffset runtime/goos.RamStackOffset
-var ramStackOffset uint = abi.PageSize
+var ramStackOffset uint = 0x100
 
 // con is where print, panics and os.Stdout go.
 var con = printk.Console{Hooks: printk.Hooks{
@@ -36,7 +36,6 @@ var con = printk.Console{Hooks: printk.Hooks{
 
 var (
 	consolePage, consolePort uint64 // HVM parameters
-	protected                bool   // the image's page protection is in place
 )
 
 // flushLimit is how long the last output may take to be read, in ns.
@@ -48,8 +47,7 @@ func hwinit0() {
 	goos.Exit = exit // first: whatever fails from here on must end the domain
 	goos.Idle = idle
 
-	end := pvh.Capture()
-	protected = pvh.Protect()
+	protected := pvh.RAMEnd() != 0 && pvh.Protect()
 	pvh.MapShared(sharedInfoAddr, windowEnd-sharedInfoAddr)
 	var rc, rcPort int
 	consolePage, rc = hypercall.HVMParam(abi.HVM_PARAM_CONSOLE_PFN)
@@ -66,30 +64,17 @@ func hwinit0() {
 		con.Attach(pvh.Pointer(uintptr(consolePage) * abi.PageSize))
 	}
 	switch {
-	case end == 0:
-		die("xenpvh: no usable memory map in hvm_start_info\n")
-	case end > maxRAM:
+	case pvh.RAMEnd() == 0:
+		die("xenpvh: no usable memory map in hvm_start_info, or memory= is too small for the image\n")
+	case pvh.RAMEnd() > maxRAM:
 		die("xenpvh: memory= is too large, the limit is 3580 MB\n")
 	case !mapped:
 		die("xenpvh: shared_info cannot be mapped\n")
+	case !protected:
+		die("xenpvh: the image has no program headers at 0x100000, or is larger than 10 MB\n")
 	}
-	ramSize = uint(usable(end)) - ramStart
+	pvh.ClearHeap()
 }
-
-// usable is the end of the RAM that is really there: with memory= below
-// maxmem= the map shows more than the domain may touch.
-//
-//go:nosplit
-func usable(end uint64) uint64 {
-	if pages := hypercall.Pages(); pages > 0 && uint64(pages)*abi.PageSize < end {
-		return uint64(pages-toolstackPages) * abi.PageSize
-	}
-	return end
-}
-
-// toolstackPages is more than the pages that libxl puts above the RAM for
-// console, xenstore, start_info and ACPI tables.
-const toolstackPages = 32
 
 //go:linkname hwinit1 runtime/goos.Hwinit1
 func hwinit1() {}

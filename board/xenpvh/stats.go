@@ -5,6 +5,8 @@ package xenpvh
 import (
 	"fmt"
 	"runtime"
+
+	"xenvtpm/boot/pvh"
 )
 
 // Memory is where the domain's memory went, in bytes.
@@ -24,7 +26,7 @@ func (p *Platform) Memory() Memory {
 	runtime.ReadMemStats(&m)
 	ram := int64(ramStart + ramSize)
 	return Memory{
-		RAM: ram, Image: ram - int64(ramStart) - heapSpace(), Limit: p.heapLimit,
+		RAM: ram, Image: int64(pvh.ImageEnd()) - int64(ramStart), Limit: p.heapLimit,
 		Live: m.HeapAlloc, Peak: m.HeapSys, Sys: m.Sys, GCs: m.NumGC,
 	}
 }

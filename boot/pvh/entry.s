@@ -209,9 +209,9 @@ found:
 	XORL	DX, DX
 	WRMSR
 
-	// The runtime reads argc and argv above SP: both zero. Its own stack
-	// bounds come from SP as well.
-	MOVQ	$(const_bootStackTop-0x100), SP
+	// The runtime takes the bounds of its stack from SP.
+	CALL	·measure(SB)
+	MOVQ	·firstStack(SB), SP
 	XORL	BP, BP
 	JMP	_rt0_tamago_start(SB)
 

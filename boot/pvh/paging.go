@@ -37,6 +37,7 @@ func nx() uint64 {
 func Protect() bool {
 	clearBehind(ramEnd)
 	ok := protectImage()
+	protectStack()
 	loadCR3()
 	return ok
 }
@@ -61,7 +62,7 @@ func clearBehind(end uintptr) {
 //
 //go:nosplit
 func protectImage() bool {
-	if !image.Parse(page(ImageBase)) || image.End() > tables*largePage {
+	if image.End() == 0 || image.End() > tables*largePage {
 		return false
 	}
 	for a := uintptr(pageSize); a < tables*largePage; a += pageSize {
@@ -73,14 +74,33 @@ func protectImage() bool {
 	return true
 }
 
+// protectStack maps the 2 MB that hold the first stack's guard in small pages,
+// where protectImage has not, and nothing behind the RAM.
+//
+//go:nosplit
+func protectStack() {
+	region := stackGuard &^ (largePage - 1)
+	if region < tables*largePage {
+		return
+	}
+	for i := uintptr(0); i < largePage/pageSize; i++ {
+		bits := uint64(0)
+		if a := region + i*pageSize; a < ramEnd {
+			bits = entry(a)
+		}
+		store64(ptStack+i*8, bits)
+	}
+	store64(pd0+region/largePage*8, ptStack|bitWrite|bitPresent)
+}
+
 // entry returns the page table entry of the page at a.
 //
 //go:nosplit
 func entry(a uintptr) uint64 {
-	switch a {
-	case trapGuard, bootGuard:
+	switch {
+	case a == trapGuard, a == bootGuard, a == stackGuard:
 		return 0
-	case hypercallPage:
+	case a == hypercallPage:
 		return hypercallPage | bitPresent
 	}
 	flags, ok := image.At(uint64(a))
@@ -99,6 +119,8 @@ func entry(a uintptr) uint64 {
 
 // ImageEnd is the end of the image in memory, .bss included; 0 if Protect could
 // not read the program headers.
+//
+//go:nosplit
 func ImageEnd() uintptr { return uintptr(image.End()) }
 
 // MapShared makes the 2 MB regions that hold [addr, addr+size) accessible as

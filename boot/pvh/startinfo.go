@@ -4,7 +4,7 @@ package pvh
 
 import "xenvtpm/boot/pvh/segments"
 
-// hvm_start_info lies right behind .bss, in what becomes the Go heap. Capture
+// hvm_start_info lies right behind .bss, in what becomes the Go heap. capture
 // copies it, the command line and the memory map out of the way; package
 // startinfo parses the copies once the runtime is up.
 
@@ -35,12 +35,12 @@ var (
 	image  segments.Table
 )
 
-// Capture copies the start-up structures and returns the end of the RAM that
+// capture copies the start-up structures and returns the end of the RAM that
 // begins at 0, in bytes, at most 4 GB; 0 if Xen has not told or what it told
 // makes no sense. It runs before the Go runtime is up.
 //
 //go:nosplit
-func Capture() uint64 {
+func capture() uint64 {
 	si := startInfoAddr
 	if load32(si) != startMagic {
 		return 0
@@ -53,9 +53,7 @@ func Capture() uint64 {
 	}
 	memmapLen = int(entries) * memmapEntry
 	copyIn(memmap[:memmapLen], uintptr(load64(si+offMemmap)))
-	end := lowRAM(uintptr(load64(si+offMemmap)), entries)
-	ramEnd = uintptr(end)
-	return end
+	return lowRAM(uintptr(load64(si+offMemmap)), entries)
 }
 
 // lowRAM returns the end of the RAM that holds the image.
@@ -101,7 +99,7 @@ func copyString(dst []byte, src uintptr) int {
 //go:nosplit
 func inRAM(a uintptr) bool {
 	// Not the guards: reading those would be an exception in itself.
-	return a%8 == 0 && a >= bootStack && a < ramEnd
+	return a%8 == 0 && a >= bootStack && a < ramEnd && a&^(pageSize-1) != stackGuard
 }
 
 //go:nosplit

@@ -168,7 +168,7 @@ func push(pc uintptr) {
 func onGoroutine() bool {
 	sp := uintptr(regs.sp)
 	return fatalVectors>>regs.vector&1 == 0 &&
-		sp > ImageBase && inRAM(sp) && sp%8 == 0 && inText(stack[0])
+		sp > ImageBase && sp < stackGuard && sp%8 == 0 && inText(stack[0])
 }
 
 // symbolise prints the names of the functions in stack and ends the domain.
