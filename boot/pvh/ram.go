@@ -63,6 +63,9 @@ func RAMEnd() uint64 {
 // HeapEnd is where the heap ends at the latest.
 func HeapEnd() uintptr { return ramEnd - stackReserve }
 
+// StackGuard is the page between the heap and the runtime's first stack.
+func StackGuard() uintptr { return stackGuard }
+
 // ClearHeap clears the memory from the image to the first stack: a runtime may
 // take it for zero, and the toolstack has left start_info and its tables
 // there. What they said was copied before.

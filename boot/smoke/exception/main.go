@@ -25,7 +25,7 @@ func main() {
 	}
 	cause, ok := causes[kind]
 	if !ok {
-		fmt.Printf("FAIL: kind=%s is none of nil, code, constant, execute, nowhere, behind, overflow\n", kind)
+		fmt.Printf("FAIL: kind=%s is none of nil, code, constant, execute, nowhere, behind, guard, overflow\n", kind)
 		return
 	}
 	fmt.Println("raising", kind)
@@ -46,6 +46,7 @@ var causes = map[string]func(){
 	"execute":  func() { call(unsafe.Pointer(&data)) },
 	"nowhere":  func() { call(pvh.Pointer(0x123456789000)) },
 	"behind":   func() { sink = load((*int)(pvh.Pointer(0xD0000000))) },
+	"guard":    func() { sink = load((*int)(pvh.Pointer(pvh.StackGuard()))) },
 	"overflow": func() { sink = recurse(1) }, // Go's own check, a panic
 }
 

@@ -105,6 +105,9 @@ func (c *Checker) walk(path string) error {
 			return err
 		}
 	}
+	if err := c.entry(pkg); err != nil {
+		return err
+	}
 	for _, imp := range pkg.Imports {
 		switch {
 		case imp == c.module || strings.HasPrefix(imp, c.module+"/"):

@@ -30,6 +30,8 @@ const goodAsm = `//go:build tamago
 
 TEXT cpuinit(SB),4,$0
 	MOVQ	runtime∕goos·RamStart(SB), SP	// not runtime·g0(SB)
+	ADDQ	runtime∕goos·RamSize(SB), SP
+	SUBQ	runtime∕goos·RamStackOffset(SB), SP
 	MOVQ	·local(SB), AX
 	MOVQ	$·file<>(SB), AX
 	JMP	_rt0_tamago_start(SB)
@@ -40,7 +42,7 @@ func tree(t *testing.T, files map[string]string) *Checker {
 	t.Helper()
 	dir := t.TempDir()
 	all := map[string]string{
-		"tamago/goos/goos.go": "package goos\nvar RamStart, RamSize uint\nfunc CPUinit()\nvar Idle func(int64)\n",
+		"tamago/goos/goos.go": "package goos\nvar RamStart, RamSize, RamStackOffset uint\nfunc CPUinit()\nvar Idle func(int64)\n",
 		"tamago/b/b.go":       "//go:build linkcpuinit || linkramsize\npackage b\n",
 		"goroot/src/fmt/a.go": "package fmt\n",
 		"mod/img/main.go":     "package main\nimport (\"fmt\"; \"mod/board\")\nfunc main() { fmt.Print(); board.X() }\n",
@@ -86,6 +88,7 @@ func TestRefuses(t *testing.T) {
 		"hook that is not one":      {"mod/board/x.go", "package board\n\n//go:linkname f runtime/goos.Preempt\nfunc f()\n", "linkname of runtime/goos.Preempt"},
 		"runtime symbol in asm":     {"mod/board/x.s", "TEXT ·f(SB),4,$0\n\tCALL runtime·morestack(SB)\n", "board/x.s:2: assembler symbol runtime·morestack"},
 		"hook misspelt in asm":      {"mod/board/x.s", "\tCALL runtime∕goos·Hwinit9(SB)\n", "runtime∕goos·Hwinit9"},
+		"stack below the image":     {"mod/board/board.s", "TEXT cpuinit(SB),4,$0\n\tMOVQ runtime∕goos·RamStart(SB), SP\n\tADDQ runtime∕goos·RamSize(SB), SP\n\tJMP _rt0_tamago_start(SB)\n", "RamStackOffset"},
 		"global symbol in asm":      {"mod/board/x.s", "\tJMP _rt0_amd64(SB)\n", "assembler symbol _rt0_amd64"},
 		"ABIInternal runtime":       {"mod/board/x.s", "\tJMP runtime·goexit<ABIInternal>(SB)\n", "runtime·goexit"},
 		"offset from a symbol":      {"mod/board/x.s", "\tMOVQ runtime·m0+8(SB), AX\n", "runtime·m0"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -215,11 +216,77 @@ func TestExercise(t *testing.T) {
 	})
 }
 
+// TestStackPlace runs exercise on boards that enter the runtime on another stack
+// than the contract has: each is the user space board with a line of its entry
+// changed. The runtime must refuse all of them.
+func TestStackPlace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a toolchain where there is none")
+	}
+	tc, err := Find(t.Context(), Config{Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const entry = "\tSUBQ\tBX, SP\n"
+	for name, line := range map[string]string{
+		"below the heap": "\tMOVQ\truntime∕goos·RamStart(SB), SP\n\tADDQ\t$0x20000, SP\n",
+		"inside":         "\tSUBQ\tBX, SP\n\tSUBQ\t$0x10000, SP\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			mod := otherBoard(t, tc, entry, line)
+			code, out := exercise(t, tc, "", "tiny", "-modfile="+mod)
+			if want := "first stack is not where the contract has it"; code == 0 || !strings.Contains(out, want) {
+				t.Errorf("exit code %d, want a death with %q:\n%.3000s", code, want, out)
+			}
+		})
+	}
+}
+
+// otherBoard copies the tamago module, changes the entry of its user space board
+// and returns a go.mod that uses the copy.
+func otherBoard(t *testing.T, tc *Toolchain, from, to string) string {
+	t.Helper()
+	p := tc.Inputs.project
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "tamago"), os.DirFS(p.TamagoDir)); err != nil {
+		t.Fatal(err)
+	}
+	asm := filepath.Join(dir, "tamago", "user", "linux", "syscall_amd64.s")
+	b, err := os.ReadFile(asm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(b), from) != 1 {
+		t.Fatalf("%s has no line %q", asm, from)
+	}
+	write := func(name string, b []byte) {
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(asm, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	write(asm, []byte(strings.Replace(string(b), from, to, 1)))
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(p.Root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "go.mod" {
+			b = fmt.Appendf(b, "\nreplace %s => %s\n", Module, filepath.Join(dir, "tamago"))
+		}
+		write(filepath.Join(dir, name), b)
+	}
+	return filepath.Join(dir, "go.mod")
+}
+
 // exercise returns the exit code, negative for a signal, and all output.
-func exercise(t *testing.T, tc *Toolchain, mode, tags string) (int, string) {
+func exercise(t *testing.T, tc *Toolchain, mode, tags string, flags ...string) (int, string) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "exercise")
-	cmd := tc.Command(t.Context(), "build", "-trimpath", "-tags", tags, "-ldflags", "-s -w -X main.mode="+mode, "-o", bin, "./testdata/exercise")
+	args := append([]string{"build", "-trimpath", "-tags", tags, "-ldflags", "-s -w -X main.mode=" + mode, "-o", bin}, flags...)
+	cmd := tc.Command(t.Context(), append(args, "./testdata/exercise")...)
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, b)
 	}

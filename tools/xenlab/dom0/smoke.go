@@ -37,7 +37,7 @@ var smokeCases = map[string][]bootCase{
 	"smoke-panic": {{what: "shows Go's trace and ends as a crash", crash: true,
 		expect: []string{"goroutine 1 [running]"}}},
 	"smoke-exception": {exception("nil"), exception("code"), exception("constant"), exception("execute"),
-		exception("nowhere"), exception("behind"),
+		exception("nowhere"), exception("behind"), exception("guard"),
 		// The runtime itself ends it: the stack grows until there is no memory.
 		{what: "reports a stack overflow and ends as a crash", crash: true, extra: "kind=overflow",
 			expect: []string{"raising overflow", "fatal error: "}}},
