@@ -13,6 +13,16 @@
 // Channels.Wait; the runtime's idle hook blocks as well, so sleeping
 // goroutines work, but a program that blocks in Wait blocks all of them.
 //
+// What the contract of package goos leaves to a board, and where it is met:
+//
+//   - RamStart, RamSize, RamStackOffset: set, and the first stack put there, before the
+//     runtime is entered (boot/pvh, measure), as an allocator may end the heap at that stack.
+//   - Memory that the runtime takes is zero: Hwinit0 clears it.
+//   - Hwinit0, Nanotime and Printk may run without a heap: nosplit, no allocation, no pointer writes.
+//   - InitRNG and GetRandomData do not allocate, whether they run before the heap exists or after.
+//   - Exit and Idle are set in Hwinit0, before anything can fail or wait.
+//   - Bloc is left alone; Task, Wake and ProcID are for more processors than one.
+//
 // The runtime hooks are the one place of the project with global state: the
 // runtime calls them before a program has anything to hand over.
 //

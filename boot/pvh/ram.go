@@ -32,6 +32,9 @@ func measure() {
 	goos.RamSize = uint(end) - goos.RamStart
 	firstStack = uintptr(goos.RamStart + goos.RamSize - goos.RamStackOffset)
 	stackGuard = ramEnd - stackSize
+	for a := firstStack; a < ramEnd; a += 8 { // argc and argv
+		store64(a, 0)
+	}
 }
 
 // usable is the end of the RAM that is really there: with memory= below
