@@ -61,10 +61,12 @@ func idle(p *xenpvh.Platform, what string, f func()) error {
 	}
 	busy := after.Running - before.Running
 	fmt.Printf("%s: 1s took %v, of it %v running, %v blocked\n", what, took, busy, after.Blocked-before.Blocked)
-	if took < time.Second || took > 3*time.Second {
+	if took < time.Second || took > 30*time.Second { // the host may be busy
 		return fmt.Errorf("%s: 1s took %v", what, took)
 	}
-	if busy > took/10 {
+	// Who spins runs all of it. An emulated processor that its host takes away
+	// while it runs is accounted as running: a tenth has been seen.
+	if busy > took/2 {
 		return fmt.Errorf("%s: the processor ran for %v of %v", what, busy, took)
 	}
 	return nil
