@@ -19,29 +19,30 @@ type engine struct {
 // monotonic one; a suspended host does not advance a TPM's time.
 func power(logf func(string, ...any), rsa1024 bool) server.Power {
 	start := time.Now()
-	return func(permanent, volatile []byte, persist func([]byte) error, cancelled func() bool) (server.Engine, error) {
-		saved := permanent
+	return func(s server.Supply) (server.Engine, error) {
+		saved := s.Permanent
 		cfg := tpm2.Config{
 			Clock:   func() int64 { return time.Since(start).Milliseconds() },
 			Entropy: rand.Reader,
 			Persist: func(blob []byte) error {
-				if err := persist(blob); err != nil {
+				if err := s.Persist(blob); err != nil {
 					return err
 				}
 				saved = append(saved[:0:0], blob...)
 				return nil
 			},
-			Cancelled: cancelled,
-			Logf:      logf,
-			RSA1024:   rsa1024,
+			Cancelled:  s.Cancelled,
+			Logf:       logf,
+			RSA1024:    rsa1024,
+			MaxCommand: s.MaxSize,
 		}
-		t, err := open(cfg, permanent)
+		t, err := open(cfg, s.Permanent)
 		if err != nil {
 			return nil, err
 		}
-		if volatile != nil {
-			if err := t.LoadVolatile(volatile); err != nil {
-				return nil, fmt.Errorf("resume the volatile state: %w", err)
+		if s.Volatile != nil {
+			if err := t.LoadVolatile(s.Volatile); err != nil {
+				return nil, fmt.Errorf("%w: %w", server.ErrVolatile, err)
 			}
 		}
 		return &engine{t, func() []byte { return saved }}, nil

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
+	"xenvtpm/tools/vtpmd/options"
 	"xenvtpm/tools/vtpmd/ptm"
+	"xenvtpm/tools/vtpmd/statefile"
 	"xenvtpm/vtpm-stub/tpm2"
 )
 
@@ -19,9 +23,49 @@ var features = []string{
 	"cmdarg-print-states", "nvram-backend-dir", "nvram-backend-file", "rsa-keysize-2048", "rsa-keysize-3072", "rsa-keysize-4096",
 }
 
-// printCapabilities writes what swtpm --print-capabilities does.
+// printCapabilities writes what swtpm --print-capabilities does, in its layout, which scripts
+// search with grep.
 func printCapabilities(w io.Writer) error {
-	return json.NewEncoder(w).Encode(map[string]any{"type": "swtpm", "features": features, "version": protocolVersion})
+	quoted := make([]string, len(features))
+	for i, f := range features {
+		quoted[i] = strconv.Quote(f)
+	}
+	_, err := fmt.Fprintf(w, `{ "type": "swtpm", "features": [ %s ], "version": %q }`+"\n", strings.Join(quoted, ", "), protocolVersion)
+	return err
+}
+
+// printStates tells which state there is, as swtpm --print-states does: without a line's end.
+func printStates(o *options.Options, w io.Writer) error {
+	sizes, err := stateSizes(o)
+	if err != nil {
+		return err
+	}
+	var states []string
+	for _, k := range []struct {
+		kind statefile.Kind
+		name string
+	}{{statefile.Permanent, "permall"}, {statefile.Volatile, "volatilestate"}} {
+		if n, ok := sizes[k.kind]; ok {
+			states = append(states, fmt.Sprintf(` {"name": %q, "size": %d}`, k.name, n))
+		}
+	}
+	list := strings.Join(states, ",")
+	if list != "" {
+		list += " "
+	}
+	_, err = fmt.Fprintf(w, `{ "type": "swtpm", "states": [%s] }`, list)
+	return err
+}
+
+func stateSizes(o *options.Options) (map[statefile.Kind]int64, error) {
+	if o.StateFile == "" {
+		return statefile.Peek(stateOptions(o, nil))
+	}
+	l, err := statefile.OpenLinear(o.StateFile, statefile.Options{}, 0)
+	if err != nil {
+		return nil, err
+	}
+	return l.Sizes(), l.Close()
 }
 
 // Key sizes, in bits, that GetInfo tells of.
@@ -30,23 +74,44 @@ var (
 	camelliaSizes = []int{128, 192, 256}
 )
 
+// infoText is the text of GetInfo, in swtpm's order.
+type infoText struct {
+	TPMSpecification *specification `json:",omitempty"`
+	TPMAttributes    *attributes    `json:",omitempty"`
+	TPMFeatures      *keySizes      `json:",omitempty"`
+}
+
+type specification struct {
+	Family   string `json:"family"`
+	Level    int    `json:"level"`
+	Revision int    `json:"revision"`
+}
+
+type attributes struct {
+	Manufacturer string `json:"manufacturer"`
+	Version      string `json:"version"`
+	Model        string `json:"model"`
+}
+
+type keySizes struct{ RSAKeySizes, CamelliaKeySizes []int }
+
 // info is the text of the control channel's GetInfo.
 func info(flags uint64, rsa1024 bool) string {
-	m := map[string]any{}
+	var t infoText
 	if flags&ptm.InfoTPMSpecification != 0 {
-		m["TPMSpecification"] = map[string]any{"family": "2.0", "level": 0, "revision": 159}
+		t.TPMSpecification = &specification{Family: "2.0", Revision: 159}
 	}
 	if flags&ptm.InfoTPMAttributes != 0 {
-		m["TPMAttributes"] = map[string]any{"manufacturer": "id:58454E00", "version": fmt.Sprintf("id:%08X", uint32(tpm2.FirmwareVersion>>32)), "model": "vtpmd"}
+		t.TPMAttributes = &attributes{"id:58454E00", fmt.Sprintf("id:%08X", uint32(tpm2.FirmwareVersion>>32)), "vtpmd"}
 	}
 	if flags&ptm.InfoTPMFeatures != 0 {
 		rsa := rsaSizes
 		if rsa1024 {
 			rsa = append([]int{1024}, rsa...)
 		}
-		m["TPMFeatures"] = map[string]any{"RSAKeySizes": rsa, "CamelliaKeySizes": camelliaSizes}
+		t.TPMFeatures = &keySizes{rsa, camelliaSizes}
 	}
-	text, err := json.Marshal(m)
+	text, err := json.Marshal(t)
 	if err != nil {
 		return "{}" // strings and numbers always encode
 	}

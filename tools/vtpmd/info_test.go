@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"xenvtpm/tools/vtpmd/ptm"
+	"xenvtpm/tools/vtpmd/server"
 )
 
 // What vtpmd says of itself is what its TPM does.
 func TestInfoIsTrue(t *testing.T) {
 	for _, rsa1024 := range []bool{false, true} {
-		e, err := power(t.Logf, rsa1024)(nil, nil, func([]byte) error { return nil }, func() bool { return false })
+		e, err := power(t.Logf, rsa1024)(server.Supply{Persist: func([]byte) error { return nil }, Cancelled: func() bool { return false }})
 		if err != nil {
 			t.Fatal(err)
 		}

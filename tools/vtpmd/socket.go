@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -104,6 +103,7 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 	d.machine = server.New(server.Config{
 		Power: power(logf, o.RSA1024), Storage: d.storage, FileKey: fileKey, MigrationKey: migrationKey,
 		RejectLocality4: o.RejectLocality4, AllowSetLocality: o.AllowSetLocality, TPM2: true, Startup: startupCommand(o.Startup), Logf: logf,
+		LogLevel: server.LogLevel(o.Log.Level),
 	})
 	d.control = &server.Control{Machine: d.machine, Shutdown: d.shutdown, Attach: d.attach,
 		Info: func(flags uint64) string { return info(flags, o.RSA1024) }}
@@ -111,7 +111,7 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 		return nil, errors.Join(err, d.storage.Close())
 	}
 	if o.NotNeedInit {
-		if err := d.machine.PowerOn(); err != nil {
+		if err := d.machine.Start(); err != nil {
 			return nil, errors.Join(err, d.storage.Close())
 		}
 	}
@@ -329,33 +329,4 @@ func removeSockets(o *options.Options) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// printStates tells which state there is, as swtpm --print-states does.
-func printStates(o *options.Options, w io.Writer) error {
-	type state struct {
-		Name string `json:"name"`
-		Size int64  `json:"size"`
-	}
-	sizes := statefile.Peek(stateOptions(o, nil))
-	if o.StateFile != "" {
-		l, err := statefile.OpenLinear(o.StateFile, statefile.Options{}, 0)
-		if err != nil {
-			return err
-		}
-		sizes = l.Sizes()
-		if err := l.Close(); err != nil {
-			return err
-		}
-	}
-	states := []state{}
-	for _, k := range []struct {
-		kind statefile.Kind
-		name string
-	}{{statefile.Permanent, "permall"}, {statefile.Volatile, "volatile"}} {
-		if n, ok := sizes[k.kind]; ok {
-			states = append(states, state{k.name, n})
-		}
-	}
-	return json.NewEncoder(w).Encode(map[string]any{"type": "swtpm", "states": states})
 }

@@ -16,6 +16,7 @@ const (
 	ordContinueSelfTest = 0x53
 	ordGetTestResult    = 0x54
 	ordGetCapability    = 0x65
+	ordReadPubek        = 0x7C
 	ordStartup          = 0x99
 )
 
@@ -34,7 +35,7 @@ const digest12 = 20 // SHA-1
 // the body of the answer.
 type handler12 func(s *Service, r *Request, body []byte) (out []byte, result uint32)
 
-// lookup12 returns the handler of an ordinal, nil when it is not served.
+// lookup12 returns the handler of an ordinal, nil for one that stock Linux does not send.
 func lookup12(ordinal uint32) handler12 {
 	switch ordinal {
 	case ordExtend:
@@ -49,22 +50,26 @@ func lookup12(ordinal uint32) handler12 {
 		return (*Service).getTestResult12
 	case ordGetCapability:
 		return (*Service).getCapability12
+	case ordReadPubek: // Linux has a file for it
+		return (*Service).refuse12
 	case ordStartup:
 		return (*Service).startup12
 	}
 	return nil
 }
 
-// tpm12 answers the TPM 1.2 commands that Linux's xen-tpmfront, its users in
-// the kernel (hwrng, sysfs, IMA) and firmware send unasked. The rest of TPM 1.2
-// is TPM_BAD_ORDINAL: this is a TPM 2.0.
+// tpm12 answers the TPM 1.2 commands that Linux's xen-tpmfront and its users in
+// the kernel (hwrng, sysfs, IMA) send unasked. The rest of TPM 1.2 gets what a TPM 2.0
+// answers to it: firmware (EDK2) probes with TPM_GetTicks, and takes whoever answers
+// with a tag of TPM 1.2 for one.
 func (s *Service) tpm12(h tpmwire.Header, r *Request) []byte {
-	if s.Failed() {
-		return respond12(nil, tpmwire.Result12Fail)
-	}
 	f := lookup12(h.Code)
 	if f == nil || h.Tag != tpmwire.TagRquCommand {
-		return respond12(nil, tpmwire.Result12BadOrdinal)
+		h := tpmwire.Header{Tag: tpmwire.TagNoSessions, Size: tpmwire.HeaderSize, Code: tpmwire.RCBadTag}
+		return h.Append(nil)
+	}
+	if s.Failed() {
+		return respond12(nil, tpmwire.Result12Fail)
 	}
 	out, result := f(s, r, r.Command[tpmwire.HeaderSize:])
 	return respond12(out, result)
@@ -93,6 +98,11 @@ func (s *Service) empty12(_ *Request, body []byte) ([]byte, uint32) {
 		return nil, tpmwire.Result12BadParamSize
 	}
 	return nil, tpmwire.Result12Success
+}
+
+// refuse12 is a command that only a TPM 1.2 can do.
+func (s *Service) refuse12(*Request, []byte) ([]byte, uint32) {
+	return nil, tpmwire.Result12BadOrdinal
 }
 
 // getTestResult12 gives an empty result.

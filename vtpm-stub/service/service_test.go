@@ -104,9 +104,11 @@ func TestDispatch(t *testing.T) {
 		{"unknown tag", frame(0x8003, 0), tpmwire.TagRspCommand, tpmwire.RCBadTag},
 		{"manager", frame(tpmwire.TagVTPMRequest, 2), tpmwire.TagVTPMRequest + 3, tpmwire.Result12BadTag},
 		{"administration", frame(tpmwire.TagVTPMManage, 2), tpmwire.TagVTPMManage + 3, tpmwire.Result12BadTag},
-		{"1.2 unknown", frame(tpmwire.TagRquCommand, 124), tpmwire.TagRspCommand, tpmwire.Result12BadOrdinal},
-		{"1.2 with auth", frame(tpmwire.TagRquAuth1Command, 70, 0, 0, 0, 1), tpmwire.TagRspCommand, tpmwire.Result12BadOrdinal},
-		{"1.2 with two", frame(tpmwire.TagRquAuth2Command, 21), tpmwire.TagRspCommand, tpmwire.Result12BadOrdinal},
+		{"EDK2's probe", frame(tpmwire.TagRquCommand, 0xF1), tpmwire.TagNoSessions, tpmwire.RCBadTag},
+		{"1.2 of Linux that only a 1.2 can do", frame(tpmwire.TagRquCommand, 124), tpmwire.TagRspCommand, tpmwire.Result12BadOrdinal},
+		{"1.2 unknown", frame(tpmwire.TagRquCommand, 123), tpmwire.TagNoSessions, tpmwire.RCBadTag},
+		{"1.2 with auth", frame(tpmwire.TagRquAuth1Command, 70, 0, 0, 0, 1), tpmwire.TagNoSessions, tpmwire.RCBadTag},
+		{"1.2 with two", frame(tpmwire.TagRquAuth2Command, 21), tpmwire.TagNoSessions, tpmwire.RCBadTag},
 	} {
 		e := &fakeEngine{}
 		h, _ := run(t, New(e, LocalityPolicy{}, nil), c.cmd)
@@ -249,10 +251,13 @@ func TestFailureMode(t *testing.T) {
 	if h, _ := run(t, s, frame(tpmwire.TagSessions, ccGetTestResult)); h.Code != tpmwire.RCFailure {
 		t.Errorf("GetTestResult with sessions: %+v", h)
 	}
-	for _, ord := range []uint32{ordGetCapability, ordGetRandom, ordPcrRead, ordStartup, 9999} {
+	for _, ord := range []uint32{ordGetCapability, ordGetRandom, ordPcrRead, ordStartup} {
 		if h, _ := run(t, s, frame(tpmwire.TagRquCommand, ord)); h.Tag != tpmwire.TagRspCommand || h.Code != tpmwire.Result12Fail {
 			t.Errorf("1.2 ordinal %#x: %+v", ord, h)
 		}
+	}
+	if h, _ := run(t, s, frame(tpmwire.TagRquCommand, 0xF1)); h.Tag != tpmwire.TagNoSessions {
+		t.Errorf("EDK2's probe: %+v", h)
 	}
 	for _, c := range []struct {
 		property, count uint32

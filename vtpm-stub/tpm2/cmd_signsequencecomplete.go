@@ -8,6 +8,7 @@ package tpm2
 //	TPM_RC_MODE              H1  not a signing sequence
 //	TPM_RC_RANGE             H1  ECDAA: the count is unknown or too old
 //	TPM_RC_SIGN_CONTEXT_KEY  H2  not the key of the start
+//	TPM_RC_SIZE                  a signature of ML-DSA that is larger than a response
 //	TPM_RC_VALUE             P1  restricted key: the message begins with
 //	                             TPM_GENERATED_VALUE, or its first part is shorter
 //	TPM_RC_VALUE             H1  ECDAA: the commit value was used before
@@ -32,6 +33,9 @@ func cmdSignSequenceComplete(t *TPM, c *call) RC {
 	}
 	if o.pub.Attributes.has(objRestricted) && !safeToSign(first) {
 		return TPM_RC_VALUE.Param(1)
+	}
+	if !t.fitsSignature(o, 0) {
+		return TPM_RC_SIZE
 	}
 	sig, rc := t.signSequence(s, o, buffer)
 	if rc != TPM_RC_SUCCESS {

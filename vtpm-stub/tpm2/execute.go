@@ -30,12 +30,11 @@ func (t *TPM) Execute(locality uint8, cmd, rspBuf []byte) []byte {
 	return t.call.out.b
 }
 
+// errorResponse has tag TPM_ST_NO_SESSIONS for TPM_RC_BAD_TAG too, where TPM20-P3 section 5.2
+// has TPM_ST_RSP_COMMAND: that is the tag of a TPM 1.2, and firmware that probes with a
+// command of TPM 1.2 (EDK2) would take this TPM for one and not start it.
 func errorResponse(buf []byte, rc RC) []byte {
-	tag := TPM_ST_NO_SESSIONS
-	if rc == TPM_RC_BAD_TAG {
-		tag = TPM_ST_RSP_COMMAND
-	}
-	buf = binary.BigEndian.AppendUint16(buf[:0], uint16(tag))
+	buf = binary.BigEndian.AppendUint16(buf[:0], uint16(TPM_ST_NO_SESSIONS))
 	buf = binary.BigEndian.AppendUint32(buf, headerSize)
 	return binary.BigEndian.AppendUint32(buf, uint32(rc))
 }
@@ -150,8 +149,8 @@ func (t *TPM) beginResponse(rsp []byte) {
 // parameter and appends the sessions (TPM20-P3 section 5.9).
 func (t *TPM) finishResponse() RC {
 	c := &t.call
-	if c.out.full {
-		return t.fail(TPM_RC_FAILURE, "response of TPM2_"+c.def.name+" larger than the buffer")
+	if c.out.full || !t.fits(0) {
+		return t.tooLarge()
 	}
 	b := c.out.b
 	if c.def.flags&fRspHandle != 0 {
@@ -176,4 +175,18 @@ func (t *TPM) finishResponse() RC {
 	binary.BigEndian.PutUint16(b, uint16(tag))
 	binary.BigEndian.PutUint32(b[2:], uint32(len(b)))
 	return TPM_RC_SUCCESS
+}
+
+// tooLarge is the end of a command whose response does not go into what Config.MaxCommand
+// allows: TPM_RC_SIZE, and what the command loaded is flushed again. In a buffer of full size
+// every response fits; there it is a fault of this program.
+func (t *TPM) tooLarge() RC {
+	c := &t.call
+	if t.cfg.MaxCommand == maxResponseSize {
+		return t.fail(TPM_RC_FAILURE, "response of TPM2_"+c.def.name+" larger than the buffer")
+	}
+	if c.def.flags&fRspHandle != 0 && c.rspH.Type() == TPM_HT_TRANSIENT {
+		t.flushObject(c.rspH)
+	}
+	return TPM_RC_SIZE
 }

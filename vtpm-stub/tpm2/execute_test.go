@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestHeader is the table of TPM20-P3 section 5.2.
+// TestHeader is the table of TPM20-P3 section 5.2, but for the tag of TPM_RC_BAD_TAG.
 func TestHeader(t *testing.T) {
 	x := newTestTPM(t)
 	good := getRandomCmd(4)
@@ -23,8 +23,8 @@ func TestHeader(t *testing.T) {
 	}{
 		{"empty", nil, TPM_RC_COMMAND_SIZE, TPM_ST_NO_SESSIONS},
 		{"nine octets", good[:9], TPM_RC_COMMAND_SIZE, TPM_ST_NO_SESSIONS},
-		{"tag of TPM 1.2", edit(0, 0x00, 0xC1), TPM_RC_BAD_TAG, TPM_ST_RSP_COMMAND},
-		{"unknown tag", edit(0, 0x80, 0x03), TPM_RC_BAD_TAG, TPM_ST_RSP_COMMAND},
+		{"tag of TPM 1.2", edit(0, 0x00, 0xC1), TPM_RC_BAD_TAG, TPM_ST_NO_SESSIONS},
+		{"unknown tag", edit(0, 0x80, 0x03), TPM_RC_BAD_TAG, TPM_ST_NO_SESSIONS},
 		{"size too small", edit(5, 11), TPM_RC_COMMAND_SIZE, TPM_ST_NO_SESSIONS},
 		{"size too large", edit(5, 13), TPM_RC_COMMAND_SIZE, TPM_ST_NO_SESSIONS},
 		{"size 2^32-1", edit(2, 255, 255, 255, 255), TPM_RC_COMMAND_SIZE, TPM_ST_NO_SESSIONS},

@@ -20,6 +20,7 @@ const (
 	maxSymBlock     = 16
 	maxCapBuffer    = 1024
 	maxContextSize  = 3072 // TPM2B_CONTEXT_DATA
+	contextOverhead = 28   // what TPM2_ContextSave answers beside it
 	maxPrivate      = 2048 // TPM2B_PRIVATE
 	maxLabel        = 32   // LABEL_MAX_BUFFER
 

@@ -117,7 +117,7 @@ func (t *TPM) properties() []ptEntry {
 		{TPM_PT_MAX_COMMAND_SIZE, uint32(t.cfg.MaxCommand)},
 		{TPM_PT_MAX_RESPONSE_SIZE, uint32(t.cfg.MaxCommand)},
 		{TPM_PT_MAX_DIGEST, maxDigest},
-		{TPM_PT_MAX_OBJECT_CONTEXT, maxContextSize},
+		{TPM_PT_MAX_OBJECT_CONTEXT, uint32(min(maxContextSize, t.cfg.MaxCommand-contextOverhead))},
 		{TPM_PT_MAX_SESSION_CONTEXT, maxContextSize},
 		{TPM_PT_PS_FAMILY_INDICATOR, 1}, // PC Client
 		{TPM_PT_PS_LEVEL, 0},

@@ -257,7 +257,7 @@ func TestPrint(t *testing.T) {
 		c := client{t: t, dir: state}
 		return strings.TrimSpace(c.run(vtpmd, append([]string{"socket", "--tpm2", "--tpmstate", "dir=" + state}, args...)...))
 	}
-	if got := output("--print-states"); got != `{"states":[],"type":"swtpm"}` {
+	if got := output("--print-states"); got != `{ "type": "swtpm", "states": [] }` {
 		t.Errorf("no state: %s", got)
 	}
 	d := startUnix(t, state, "--flags", "not-need-init,startup-clear")

@@ -75,7 +75,7 @@ func closed(t *testing.T, c net.Conn) {
 func (d *unixDaemon) resumed(t *testing.T, v uint64) {
 	t.Helper()
 	ask(t, d.control(t), "0000000200000000", "00000000")
-	d.tpm(cmdPCRRead16)
+	d.tpm(cmdStartup, cmdPCRRead16)
 	if got := value(d.tpm(read(robustIndex))); got != v {
 		t.Fatalf("NV holds %d, want %d", got, v)
 	}

@@ -9,34 +9,63 @@ import (
 )
 
 // list is a parsed "a=b,c,d=e" value. Every accessor takes its key out, so
-// that rest can name what nobody asked for.
+// that rest can name what nobody asked for. The first thing that is wrong with a value is kept
+// in err.
 type list struct {
 	name string
 	kv   map[string]string
+	bare map[string]bool // keys without a value
+	err  error
 }
 
 func parseList(name, value string) (*list, error) {
-	l := &list{name, map[string]string{}}
+	l := &list{name: name, kv: map[string]string{}, bare: map[string]bool{}}
 	for item := range strings.SplitSeq(value, ",") {
 		k, v, ok := strings.Cut(item, "=")
-		if !ok {
-			v = "true"
-		}
 		if _, dup := l.kv[k]; dup {
 			return nil, usage("%s: %s is given twice", name, k)
 		}
-		l.kv[k] = v
+		l.kv[k], l.bare[k] = v, !ok
 	}
 	return l, nil
 }
 
+// wrong keeps a complaint.
+func (l *list) wrong(format string, a ...any) {
+	if l.err == nil {
+		l.err = usage(l.name+": "+format, a...)
+	}
+}
+
 func (l *list) text(key string) string {
 	v := l.kv[key]
+	if l.bare[key] {
+		l.wrong("%s needs a value", key)
+	}
 	delete(l.kv, key)
 	return v
 }
 
-func (l *list) flag(key string) bool { return l.text(key) == "true" }
+// flag is true for a key alone.
+func (l *list) flag(key string) bool {
+	v, given := l.kv[key]
+	bare := l.bare[key]
+	delete(l.kv, key)
+	if given && !bare && v != "true" && v != "false" {
+		l.wrong("%s is true or false, not %q", key, v)
+	}
+	return bare || v == "true"
+}
+
+// useless complains about keys that would be without effect, and takes them out.
+func (l *list) useless(why string, keys ...string) {
+	for _, k := range keys {
+		if _, given := l.kv[k]; given {
+			l.wrong("%s has no meaning %s", k, why)
+			delete(l.kv, k)
+		}
+	}
+}
 
 func (l *list) int(key string, dst *int) error {
 	if v := l.text(key); v != "" {
@@ -50,9 +79,9 @@ func (l *list) mode(key string, dst *os.FileMode) error {
 	if v == "" {
 		return nil
 	}
-	n, err := strconv.ParseUint(v, 8, 12)
-	if err != nil || v[0] != '0' {
-		return usage("%s: mode %q is not an octal number that starts with 0", l.name, v)
+	n, err := strconv.ParseUint(v, 8, 32)
+	if err != nil || n > 0o777 {
+		return usage("%s: mode %q is not an octal number of up to 0777", l.name, v)
 	}
 	*dst = os.FileMode(n)
 	return nil
@@ -60,6 +89,9 @@ func (l *list) mode(key string, dst *os.FileMode) error {
 
 // rest complains about keys that no accessor took.
 func (l *list) rest() error {
+	if l.err != nil {
+		return l.err
+	}
 	var keys []string
 	for k := range l.kv {
 		keys = append(keys, k)
@@ -73,15 +105,17 @@ func (l *list) rest() error {
 
 func (l *list) endpoint(server bool) (*Endpoint, error) {
 	e := newEndpoint()
+	typ := l.text("type")
+	if typ == "" && server {
+		typ = "tcp"
+	}
+	l.uselessEndpoint(typ, server)
 	if err := l.endpointNumbers(e); err != nil {
 		return nil, err
 	}
 	e.Disconnect = l.flag("disconnect")
-	typ, path, port := l.text("type"), l.text("path"), l.text("port")
+	path, port := l.text("path"), l.text("port")
 	bind, ifname := l.text("bindaddr"), l.text("ifname")
-	if typ == "" && server {
-		typ = "tcp"
-	}
 	switch {
 	case typ != "tcp" && typ != "unixio":
 		return nil, usage("%s: type is tcp or unixio, not %q", l.name, typ)
@@ -108,6 +142,24 @@ func (l *list) endpoint(server bool) (*Endpoint, error) {
 	return e, nil
 }
 
+// uselessEndpoint complains about what another kind of endpoint has.
+func (l *list) uselessEndpoint(typ string, server bool) {
+	if !server {
+		l.useless("for a control channel", "disconnect")
+	}
+	for _, fd := range []string{"fd", "clientfd"} {
+		if _, given := l.kv[fd]; given {
+			l.useless("beside "+fd, "path", "port", "bindaddr", "ifname", "mode", "uid", "gid")
+		}
+	}
+	switch typ {
+	case "tcp":
+		l.useless("with type=tcp", "path", "mode", "uid", "gid")
+	case "unixio":
+		l.useless("with type=unixio", "port", "bindaddr", "ifname")
+	}
+}
+
 func (l *list) endpointNumbers(e *Endpoint) error {
 	for key, dst := range map[string]*int{"fd": &e.FD, "clientfd": &e.ClientFD, "uid": &e.UID, "gid": &e.GID} {
 		if err := l.int(key, dst); err != nil {
@@ -119,6 +171,16 @@ func (l *list) endpointNumbers(e *Endpoint) error {
 
 func (l *list) key() (*KeySpec, error) {
 	k := &KeySpec{FD: -1, PwdFD: -1}
+	for _, pass := range []string{"pwdfile", "pwdfd"} {
+		if _, given := l.kv[pass]; given {
+			l.useless("beside "+pass, "format")
+		}
+	}
+	for _, raw := range []string{"file", "fd"} {
+		if _, given := l.kv[raw]; given {
+			l.useless("beside "+raw, "kdf")
+		}
+	}
 	k.File, k.PwdFile = l.text("file"), l.text("pwdfile")
 	k.Mode, k.Format, k.KDF, k.Remove = l.text("mode"), l.text("format"), l.text("kdf"), l.flag("remove")
 	for key, dst := range map[string]*int{"fd": &k.FD, "pwdfd": &k.PwdFD} {

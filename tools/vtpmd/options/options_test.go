@@ -33,6 +33,9 @@ func TestRealCommandLines(t *testing.T) {
 	if o.Server.FD != 7 || !o.NoFsync || !o.RejectLocality4 || !o.AllowSetLocality || o.Key.PwdFile != "/p" || o.Key.KDF != "sha512" || !o.Key.Remove {
 		t.Errorf("%+v", o)
 	}
+	if o = parse(t, "--tpmstate dir=x,mode=621 --ctrl type=unixio,path=c,mode=7"); o.StateMode != 0o621 || o.Ctrl.Mode != 0o007 {
+		t.Errorf("%+v", o)
+	}
 	if o = parse(t, "--tpmstate dir=x --flags startup-none --server type=unixio,fd=3"); o.NotNeedInit || o.Server.FD != 3 {
 		t.Errorf("%+v", o)
 	}
@@ -64,7 +67,7 @@ func TestRefused(t *testing.T) {
 	for _, line := range []string{
 		"", "--tpmstate", "--tpmstate dir=a,dir=b", "--tpmstate dir=x --nonsense 1", "--tpmstate dir=x,color=red", "--tpmstate backend-uri=ftp://x",
 		"--tpmstate dir=x --server type=tcp", "--tpmstate dir=x --server type=tcp,port=99999", "--tpmstate dir=x --ctrl path=/x", "--tpmstate dir=x --ctrl type=unixio",
-		"--tpmstate dir=x,mode=9", "--tpmstate dir=x,mode=640", "--tpmstate dir=x --key file=a,pwdfile=b", "--tpmstate dir=x --key mode=aes-cbc",
+		"--tpmstate dir=x,mode=9", "--tpmstate dir=x,mode=1777", "--tpmstate dir=x,mode=64x", "--tpmstate dir=x --key file=a,pwdfile=b", "--tpmstate dir=x --key mode=aes-cbc",
 		"--tpmstate dir=x --key file=a,mode=des", "--tpmstate dir=x --flags startup-clear,startup-state", "--tpmstate dir=x --tpm2 --flags startup-deactivated",
 		"--tpmstate dir=x --seccomp action=maybe", "--tpmstate dir=x --ctrl type=unixio,fd=1,clientfd=2", "stray", "--tpmstate dir=x -x", "--tpmstate dir=x -dx", "--tpmstate dir=x -p", "--tpmstate dir=x --daemon=yes", "--tpmstate dir=x --fd -3",
 	} {

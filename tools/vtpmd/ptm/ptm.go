@@ -41,6 +41,22 @@ const (
 	LockStorage         Command = 19
 )
 
+// names are those of the requests in the log.
+var names = map[Command]string{
+	GetCapability: "GET_CAPABILITY", Init: "INIT", Shutdown: "SHUTDOWN", GetTPMEstablished: "GET_TPMESTABLISHED",
+	SetLocality: "SET_LOCALITY", HashStart: "HASH_START", HashData: "HASH_DATA", HashEnd: "HASH_END", CancelTPMCmd: "CANCEL_TPM_CMD",
+	StoreVolatile: "STORE_VOLATILE", ResetTPMEstablished: "RESET_TPMESTABLISHED", GetStateBlob: "GET_STATEBLOB",
+	SetStateBlob: "SET_STATEBLOB", Stop: "STOP", GetConfig: "GET_CONFIG", SetDataFD: "SET_DATAFD", SetBufferSize: "SET_BUFFERSIZE",
+	GetInfo: "GET_INFO", LockStorage: "LOCK_STORAGE",
+}
+
+func (c Command) String() string {
+	if s, ok := names[c]; ok {
+		return s
+	}
+	return fmt.Sprintf("request %d", uint32(c))
+}
+
 // Capability bits of GetCapability, one for each command set.
 const (
 	CapInit                = 1 << 0
@@ -257,9 +273,13 @@ func StateBlob(flags uint32, blob []byte, offset uint32) []byte {
 }
 
 // Info is the response to GetInfo: the part of text from offset on, with the
-// terminating NUL that clients expect inside the counted length.
+// terminating NUL that clients expect inside the counted length. An offset behind the end is a
+// bad parameter.
 func Info(text string, offset uint32) []byte {
 	all := append([]byte(text), 0)
+	if uint64(offset) >= uint64(len(all)) {
+		return Result(BadParameter)
+	}
 	part := tail(all, offset)
 	return append(Words(Success, uint32(len(all)), uint32(len(part))), part...)
 }

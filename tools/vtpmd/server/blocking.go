@@ -6,6 +6,9 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // blocking is a socket that is read and written with plain system calls. A
@@ -44,6 +47,17 @@ func (b *blocking) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		return n, nil
+	}
+}
+
+// wait reports whether there is something to be read, or the end, within a time.
+func (b *blocking) wait(limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; {
+		left := max(0, time.Until(end))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		if !errors.Is(err, syscall.EINTR) {
+			return n > 0 || err != nil // the read tells what is wrong
+		}
 	}
 }
 

@@ -2,11 +2,11 @@ package server
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,17 +23,11 @@ type Control struct {
 	Shutdown func()
 	// Info is the text of GetInfo for given flags.
 	Info func(flags uint64) string
-
-	mu      sync.Mutex
-	bufSize uint32
-	hashing bool
 }
 
-// Buffer sizes that a client may ask for, in bytes.
-const (
-	minBuffer = 0xaf8 // what every TPM 2.0 command and response of swtpm fits
-	maxBuffer = 4096
-)
+// minBuffer is the smallest size of commands and responses that can be agreed upon, in bytes. It
+// is swtpm's.
+const minBuffer = 0xaf8
 
 // Serve handles requests until the connection ends.
 func (c *Control) Serve(conn net.Conn) error {
@@ -48,7 +42,9 @@ func (c *Control) Serve(conn net.Conn) error {
 		if err != nil {
 			return err
 		}
-		if _, err := conn.Write(c.handle(q, in)); err != nil {
+		answer := c.handle(q, in)
+		c.Machine.debugf(LogControl, "control: %v: %d octets, result 0x%x", q.Command, len(answer), binary.BigEndian.Uint32(answer))
+		if _, err := conn.Write(answer); err != nil {
 			return fmt.Errorf("answer control command %d: %w", q.Command, err)
 		}
 		if !q.Known {
@@ -67,23 +63,30 @@ func (c *Control) handle(q ptm.Request, in *fdReader) []byte {
 	case ptm.GetCapability:
 		return ptm.Capabilities(ptm.CapLockStorage<<1 - 1)
 	case ptm.Init:
-		return c.result("init", m.PowerOn())
+		return c.init(q.Flags)
 	case ptm.Shutdown, ptm.Stop:
 		m.PowerOff()
 		return ptm.Result(ptm.Success)
 	case ptm.GetTPMEstablished:
-		return ptm.Established(m.Established())
+		bit, err := m.Established()
+		if err != nil {
+			return c.result("get establishment", err)
+		}
+		return ptm.Established(bit)
 	case ptm.SetLocality:
 		return ptm.Result(m.SetLocality(q.Locality))
 	case ptm.CancelTPMCmd:
-		m.Cancel()
-		return ptm.Result(ptm.Success)
+		return c.result("cancel", m.CancelCommand())
 	case ptm.StoreVolatile:
 		return c.result("store volatile state", m.StoreVolatile())
 	case ptm.ResetTPMEstablished:
 		return c.resetEstablished(q.Locality)
-	case ptm.HashStart, ptm.HashData, ptm.HashEnd:
-		return c.hash(q)
+	case ptm.HashStart:
+		return c.result("hash start", m.HashStart())
+	case ptm.HashData:
+		return c.result("hash data", m.HashData(q.Data))
+	case ptm.HashEnd:
+		return c.result("hash end", m.HashEnd())
 	case ptm.GetStateBlob:
 		return c.getBlob(q)
 	case ptm.SetStateBlob:
@@ -108,7 +111,9 @@ func (c *Control) result(what string, err error) []byte {
 	}
 	c.Machine.cfg.Logf("control: %s: %v", what, err)
 	switch {
-	case errors.Is(err, errBlobType):
+	case errors.Is(err, errNoPower), errors.Is(err, errRunning):
+		return ptm.Result(ptm.BadOrdinal)
+	case errors.Is(err, errBlobType), errors.Is(err, errBlob), errors.Is(err, errFlags):
 		return ptm.Result(ptm.BadParameter)
 	case errors.Is(err, ErrAttached):
 		return ptm.Result(ptm.IOError)
@@ -116,39 +121,28 @@ func (c *Control) result(what string, err error) []byte {
 	return ptm.Result(ptm.Fail)
 }
 
-// resetEstablished works from localities 3 and 4 only, as on a hardware TPM.
-func (c *Control) resetEstablished(locality uint8) []byte {
-	if locality != 3 && locality != 4 {
-		return ptm.Result(ptm.BadLocality)
+// init refuses flags that it does not know: they would be without effect.
+func (c *Control) init(flags uint32) []byte {
+	if flags&^ptm.InitDeleteVolatile != 0 {
+		return c.result("init", fmt.Errorf("%w 0x%x", errFlags, flags))
 	}
-	return c.result("reset establishment", c.Machine.Hash(func(e Engine) error { return e.ResetEstablished(locality) }))
+	return c.result("init", c.Machine.PowerOn(flags&ptm.InitDeleteVolatile != 0))
 }
 
-var errHashOrder = errors.New("hash data or end without a start")
-
-func (c *Control) hash(q ptm.Request) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if q.Command != ptm.HashStart && !c.hashing {
-		return c.result("hash", errHashOrder)
+func (c *Control) resetEstablished(locality uint8) []byte {
+	if c.Machine.On() && locality != 3 && locality != 4 {
+		return ptm.Result(ptm.BadLocality)
 	}
-	err := c.Machine.Hash(func(e Engine) error {
-		switch q.Command {
-		case ptm.HashStart:
-			return e.HashStart()
-		case ptm.HashData:
-			return e.HashData(q.Data)
-		}
-		return e.HashEnd()
-	})
-	c.hashing = err == nil && q.Command != ptm.HashEnd
-	return c.result("hash", err)
+	return c.result("reset establishment", c.Machine.ResetEstablished(locality))
 }
 
 func (c *Control) getBlob(q ptm.Request) []byte {
 	blob, flags, err := c.Machine.GetBlob(q.Type, q.Flags&ptm.StateDecrypted != 0)
 	if err != nil {
 		code := c.result("get state", err)
+		if errors.Is(err, errNoPower) {
+			return code // alone, as swtpm
+		}
 		return append(code, make([]byte, 12)...)
 	}
 	return ptm.StateBlob(flags, blob, q.Offset)
@@ -165,18 +159,13 @@ func (c *Control) config() uint32 {
 	return flags
 }
 
-// setBufferSize tells the size; 0 asks without setting.
+// setBufferSize agrees on a size and tells it; 0 asks without setting.
 func (c *Control) setBufferSize(n uint32) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n != 0 {
-		c.bufSize = max(minBuffer, min(n, maxBuffer))
+	size, err := c.Machine.SetSize(n)
+	if err != nil {
+		return c.result("set buffer size", err)
 	}
-	size := c.bufSize
-	if size == 0 {
-		size = maxBuffer
-	}
-	return ptm.Words(ptm.Success, size, minBuffer, maxBuffer)
+	return ptm.Words(ptm.Success, size, minBuffer, MaxCommand)
 }
 
 func (c *Control) attach(in *fdReader) error {

@@ -7,52 +7,61 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 )
 
-// MaxCommand bounds a TPM command on the data channel, in bytes.
+// MaxCommand bounds TPM commands and responses, in bytes; a client may agree on less.
 const MaxCommand = 4096
 
 // simulator protocol words: a command may come with the header that TCG's simulator uses (u32
-// 8, u8 locality, u32 length), and is then answered with u32 length, response, u32 0.
+// 8, u8 locality, u32 length, which is not looked at, as swtpm does not), and is then answered
+// with u32 length, response, u32 0.
 const (
 	simSendCommand = 8
 	simHeaderLen   = 9
 )
 
-// ErrFrame is returned for a command whose size field cannot be right; the stream
-// cannot be followed after it.
-var ErrFrame = errors.New("size field of a TPM command is out of range")
+// frameGrace is how long a command that has begun may be silent. Who announced more octets than
+// he sends (a guest can make QEMU do that) is answered then, as swtpm does at once:
+// waiting for ever would hang QEMU with it.
+const frameGrace = 2 * time.Second
+
+// ErrFrame says that a command and its size field disagree, or that it ended half way.
+var ErrFrame = errors.New("a TPM command and its size field disagree")
 
 // ServeData answers TPM commands on a connection until it ends, or after one
-// command when once is set.
+// command when once is set. A bad frame is answered with TPM_RC_COMMAND_SIZE. After it the
+// next write of a local client is the next command; a connection over TCP ends: what the
+// network still holds of the bad one could be taken for a command.
 func ServeData(m *Machine, conn io.ReadWriter, once bool) error {
-	if b, ok := newBlocking(conn); ok {
-		defer func() { _ = b.Close() }() // a copy; the caller closes its own
-		conn = b
-	}
-	buf := make([]byte, simHeaderLen+MaxCommand)
+	in := newFrames(conn)
+	defer in.close()
 	out := make([]byte, 0, MaxCommand+8)
 	scratch := make([]byte, 0, MaxCommand)
 	for {
-		cmd, locality, sim, err := readCommand(conn, buf)
-		if errors.Is(err, io.EOF) {
+		cmd, err := in.next()
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, ErrFrame) && cmd.sim:
+			out = simAnswer(m.badFrame(scratch), out)
+		case errors.Is(err, ErrFrame):
+			out = m.badFrame(out)
+		case err != nil:
+			return err
+		case cmd.sim:
+			out = simAnswer(m.ExecuteAt(cmd.locality, cmd.octets, scratch), out)
+		default:
+			out = m.Execute(cmd.octets, out[:0])
 		}
-		if errors.Is(err, ErrFrame) {
-			// The client learns why before the connection ends.
-			_, werr := conn.Write(m.failure(out))
-			return errors.Join(err, werr)
+		if _, werr := in.conn.Write(out); werr != nil {
+			return fmt.Errorf("answer: %w", werr)
+		}
+		if err != nil && !in.local {
+			return err // the client learns why before the connection ends
 		}
 		if err != nil {
-			return err
-		}
-		if sim {
-			out = simAnswer(m, locality, cmd, scratch, out)
-		} else {
-			out = m.Execute(cmd, out[:0])
-		}
-		if _, err := conn.Write(out); err != nil {
-			return fmt.Errorf("answer: %w", err)
+			m.debugf(LogEvents, "data channel: %v", err)
 		}
 		if once {
 			return nil
@@ -60,59 +69,9 @@ func ServeData(m *Machine, conn io.ReadWriter, once bool) error {
 	}
 }
 
-func simAnswer(m *Machine, locality uint8, cmd, scratch, out []byte) []byte {
-	rsp := m.ExecuteAt(locality, cmd, scratch)
+func simAnswer(rsp, out []byte) []byte {
 	out = binary.BigEndian.AppendUint32(out[:0], uint32(len(rsp)))
 	return binary.BigEndian.AppendUint32(append(out, rsp...), 0)
-}
-
-// readCommand reads one command. Its bytes stay valid until the next call.
-func readCommand(r io.Reader, buf []byte) (cmd []byte, locality uint8, sim bool, err error) {
-	// One read takes what most clients send in one piece.
-	n, err := io.ReadAtLeast(r, buf, 4)
-	if err != nil {
-		if n > 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, 0, false, err
-		}
-		return nil, 0, false, io.EOF
-	}
-	off := 0
-	if binary.BigEndian.Uint32(buf) == simSendCommand {
-		if n, err = fill(r, buf, n, simHeaderLen); err != nil {
-			return nil, 0, false, err
-		}
-		locality, sim, off = buf[4], true, simHeaderLen
-		if size := binary.BigEndian.Uint32(buf[5:]); size < 10 || size > MaxCommand {
-			return nil, 0, true, fmt.Errorf("%w: %d", ErrFrame, size)
-		}
-	}
-	if n, err = fill(r, buf, n, off+10); err != nil {
-		return nil, 0, sim, err
-	}
-	size := binary.BigEndian.Uint32(buf[off+2:])
-	if size < 10 || size > MaxCommand {
-		return nil, 0, sim, fmt.Errorf("%w: %d", ErrFrame, size)
-	}
-	if n, err = fill(r, buf, n, off+int(size)); err != nil {
-		return nil, 0, sim, err
-	}
-	if n > off+int(size) {
-		// TPM clients wait for an answer before the next command; more bytes mean that
-		// the size field and the client disagree.
-		return nil, 0, sim, fmt.Errorf("%w: %d bytes came with a size of %d", ErrFrame, n-off, size)
-	}
-	return buf[off:n], locality, sim, nil
-}
-
-func fill(r io.Reader, buf []byte, have, need int) (int, error) {
-	if have >= need {
-		return have, nil
-	}
-	n, err := io.ReadAtLeast(r, buf[have:], need-have)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return have + n, err
 }
 
 // connOf makes a connection of an inherited descriptor.

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,10 +33,26 @@ type Engine interface {
 	Volatile() ([]byte, error)
 }
 
-// Power makes an engine: a new TPM when permanent is nil, else the one whose state it is.
-// A non-nil volatile state resumes where that TPM was. Persist must be called before
-// a command that changed the permanent state is answered; cancelled is asked in long commands.
-type Power func(permanent, volatile []byte, persist func([]byte) error, cancelled func() bool) (Engine, error)
+// Supply is what a TPM gets when it is powered.
+type Supply struct {
+	// Permanent is its state; nil makes a new TPM.
+	Permanent []byte
+	// Volatile, where there is one, resumes where that TPM was.
+	Volatile []byte
+	// MaxSize bounds commands and responses, in bytes.
+	MaxSize int
+	// Persist must be called before a command that changed the permanent state is answered.
+	Persist func([]byte) error
+	// Cancelled is asked in long commands.
+	Cancelled func() bool
+}
+
+// Power makes an engine. An error that wraps ErrVolatile says that without the volatile state
+// it would have been made.
+type Power func(Supply) (Engine, error)
+
+// ErrVolatile says that volatile state cannot be used.
+var ErrVolatile = errors.New("the volatile state cannot be used")
 
 // Storage keeps the two kinds of state; statefile has two implementations.
 type Storage interface {
@@ -57,8 +72,9 @@ type Config struct {
 	RejectLocality4  bool
 	AllowSetLocality bool
 	TPM2             bool
-	Startup          []byte // command sent after power-on; nil: none
+	Startup          []byte // command of Start; nil: none
 	Logf             func(format string, a ...any)
+	LogLevel         LogLevel
 }
 
 // Machine is a TPM with its power switch. Its methods may be called from several
@@ -66,10 +82,13 @@ type Config struct {
 type Machine struct {
 	cfg       Config
 	cancelled atomic.Bool
+	powered   atomic.Bool // engine is not nil
 
 	mu       sync.Mutex // guards what follows
 	engine   Engine     // nil: no power
 	locality uint8
+	bufSize  int  // agreed size; 0: MaxCommand
+	hashing  bool // between HashStart and HashEnd
 	// blobs set by SetStateBlob, used instead of storage at the next Init.
 	incoming map[statefile.Kind][]byte
 }
@@ -84,27 +103,33 @@ func New(cfg Config) *Machine {
 
 // PowerOn is _TPM_Init: it (re)starts the TPM from its saved state. Saved volatile state
 // is used once and deleted, whether the client says so or not
-// (InitDeleteVolatile): a second use would set the PCRs back.
-func (m *Machine) PowerOn() error {
+// (InitDeleteVolatile): a second use would set the PCRs back. With deleteVolatile
+// volatile state in storage that cannot be used is deleted and not in the way.
+func (m *Machine) PowerOn(deleteVolatile bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.engine, m.locality = nil, 0
+	return m.powerOn(deleteVolatile)
+}
+
+// Start is the power-on of a program that waits for no init: with the Startup command of the
+// configuration, which later inits do not repeat: whoever sends those decides about
+// Startup, and a Resume stays possible.
+func (m *Machine) Start() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.powerOn(false); err != nil {
+		return err
+	}
+	return m.startup()
+}
+
+func (m *Machine) powerOn(deleteVolatile bool) error {
+	m.off()
 	m.cancelled.Store(false)
 	if err := m.cfg.Storage.Lock(0); err != nil {
 		return err
 	}
-	if err := m.takeIncoming(); err != nil {
-		return err
-	}
-	permanent, err := m.load(statefile.Permanent)
-	if err != nil {
-		return err
-	}
-	volatile, err := m.load(statefile.Volatile)
-	if err != nil {
-		return err
-	}
-	e, err := m.cfg.Power(permanent, volatile, m.persist, m.cancelled.Load)
+	e, err := m.power(deleteVolatile)
 	if err != nil {
 		return err
 	}
@@ -112,9 +137,34 @@ func (m *Machine) PowerOn() error {
 		return err
 	}
 	m.engine = e
-	return m.startup()
+	m.powered.Store(true)
+	m.debugf(LogEvents, "the TPM has power; commands and responses have at most %d octets", m.size())
+	return nil
 }
 
+// size is the agreed size of commands and responses.
+func (m *Machine) size() int {
+	if m.bufSize == 0 {
+		return MaxCommand
+	}
+	return m.bufSize
+}
+
+// SetSize agrees on the size of commands and responses, for a TPM without power.
+// The size is within what control requests allow; 0 only asks.
+func (m *Machine) SetSize(n uint32) (size uint32, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n != 0 {
+		if m.engine != nil {
+			return 0, fmt.Errorf("buffer size: %w", errRunning)
+		}
+		m.bufSize = int(max(minBuffer, min(n, MaxCommand)))
+	}
+	return uint32(m.size()), nil
+}
+
+// startup runs the Startup command of the configuration.
 func (m *Machine) startup() error {
 	if m.cfg.Startup == nil {
 		return nil
@@ -131,24 +181,6 @@ func (m *Machine) startup() error {
 	return nil
 }
 
-func (m *Machine) load(k statefile.Kind) ([]byte, error) {
-	p, err := m.cfg.Storage.Load(k)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return p, err
-}
-
-func (m *Machine) takeIncoming() error {
-	for k, p := range m.incoming {
-		if err := m.cfg.Storage.Store(k, p); err != nil {
-			return err
-		}
-		delete(m.incoming, k)
-	}
-	return nil
-}
-
 func (m *Machine) persist(blob []byte) error {
 	err := m.cfg.Storage.Store(statefile.Permanent, blob)
 	if err != nil {
@@ -161,7 +193,16 @@ func (m *Machine) persist(blob []byte) error {
 func (m *Machine) PowerOff() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.engine = nil
+	if m.engine != nil {
+		m.debugf(LogEvents, "the TPM has no power any more")
+	}
+	m.off()
+}
+
+func (m *Machine) off() {
+	// The locality stays: QEMU sends it when it changes, and an init does not change it for QEMU.
+	m.engine, m.hashing = nil, false
+	m.powered.Store(false)
 }
 
 // On reports whether the TPM has power.
@@ -173,6 +214,16 @@ func (m *Machine) On() bool {
 
 // Cancel asks a running command to stop.
 func (m *Machine) Cancel() { m.cancelled.Store(true) }
+
+// CancelCommand is Cancel for a client, which has to have given the TPM power. It does not wait
+// for the command that runs.
+func (m *Machine) CancelCommand() error {
+	if !m.powered.Load() {
+		return errNoPower
+	}
+	m.Cancel()
+	return nil
+}
 
 // SetLocality sets the locality of later commands.
 func (m *Machine) SetLocality(l uint8) uint32 {
@@ -214,7 +265,10 @@ func (m *Machine) execute(locality uint8, cmd, rsp []byte) []byte {
 		return m.failure(rsp)
 	}
 	m.cancelled.Store(false)
-	return m.engine.Execute(locality, cmd, rsp)
+	if m.cfg.LogLevel < LogCommands {
+		return m.engine.Execute(locality, cmd, rsp)
+	}
+	return m.logged(locality, cmd, rsp)
 }
 
 // ccSetLocality is the vendor command by which Linux's vTPM proxy driver
@@ -226,6 +280,16 @@ func setLocality(cmd []byte) (uint8, bool) {
 		return 0, false
 	}
 	return cmd[10], true
+}
+
+// badFrame is the answer to a frame that is no command.
+func (m *Machine) badFrame(rsp []byte) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.engine == nil {
+		return m.failure(rsp)
+	}
+	return m.answer(rsp, 0x142) // TPM_RC_COMMAND_SIZE
 }
 
 func (m *Machine) failure(rsp []byte) []byte {

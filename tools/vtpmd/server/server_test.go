@@ -26,9 +26,12 @@ type fake struct {
 	persist     func([]byte) error
 	hashed      []byte
 	established bool
+	size        int
+	commands    int
 }
 
 func (f *fake) Execute(locality uint8, cmd, rsp []byte) []byte {
+	f.commands++
 	rsp = append(rsp[:0], 0x80, 0x01, 0, 0, 0, 11, 0, 0, 0, 0, locality)
 	if binary.BigEndian.Uint32(cmd[6:]) == 0x999 { // changes the permanent state
 		f.permanent = append(f.permanent, 1)
@@ -52,18 +55,23 @@ type rig struct {
 	ctl  *Control
 	down bool
 	data chan net.Conn
+	dir  string // of its state
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
-	dir, err := statefile.OpenDir(statefile.Options{Dir: t.TempDir(), Prefix: "tpm2-00"}, 0)
+	folder := t.TempDir()
+	dir, err := statefile.OpenDir(statefile.Options{Dir: folder, Prefix: "tpm2-00"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = dir.Close() })
-	r := &rig{data: make(chan net.Conn, 1)}
-	cfg := Config{TPM2: true, Storage: dir, Power: func(p, v []byte, persist func([]byte) error, _ func() bool) (Engine, error) {
-		r.last = &fake{permanent: p, resumed: v, persist: persist}
+	r := &rig{data: make(chan net.Conn, 1), dir: folder}
+	cfg := Config{TPM2: true, Storage: dir, Power: func(s Supply) (Engine, error) {
+		if string(s.Volatile) == "bad" {
+			return nil, ErrVolatile
+		}
+		r.last = &fake{permanent: s.Permanent, resumed: s.Volatile, persist: s.Persist, size: s.MaxSize}
 		return r.last, nil
 	}}
 	if change != nil {
@@ -136,7 +144,7 @@ func TestControlSequence(t *testing.T) {
 func TestStateSurvives(t *testing.T) {
 	r := newRig(t, nil)
 	change := []byte{0x80, 1, 0, 0, 0, 10, 0, 0, 9, 0x99}
-	if err := r.PowerOn(); err != nil {
+	if err := r.PowerOn(false); err != nil {
 		t.Fatal(err)
 	}
 	r.Execute(change, nil)
@@ -145,13 +153,13 @@ func TestStateSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.PowerOff()
-	if err := r.PowerOn(); err != nil {
+	if err := r.PowerOn(false); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.last.permanent) != 2 || string(r.last.resumed) != "volatile" {
 		t.Errorf("permanent %x, volatile %q", r.last.permanent, r.last.resumed)
 	}
-	if err := r.PowerOn(); err != nil || r.last.resumed != nil {
+	if err := r.PowerOn(false); err != nil || r.last.resumed != nil {
 		t.Errorf("volatile state used twice: %q, %v", r.last.resumed, err)
 	}
 }
@@ -159,7 +167,7 @@ func TestStateSurvives(t *testing.T) {
 func TestMigration(t *testing.T) {
 	key, _ := statefile.NewKey([]byte("migration"))
 	from := newRig(t, func(c *Config) { c.MigrationKey = key })
-	if err := from.PowerOn(); err != nil {
+	if err := from.PowerOn(false); err != nil {
 		t.Fatal(err)
 	}
 	from.Execute([]byte{0x80, 1, 0, 0, 0, 10, 0, 0, 9, 0x99}, nil)
@@ -171,7 +179,7 @@ func TestMigration(t *testing.T) {
 	if err := to.SetBlob(ptm.BlobPermanent, blob); err != nil {
 		t.Fatal(err)
 	}
-	if err := to.PowerOn(); err != nil || len(to.last.permanent) != 1 {
+	if err := to.PowerOn(false); err != nil || len(to.last.permanent) != 1 {
 		t.Errorf("%x, %v", to.last.permanent, err)
 	}
 	if err := to.SetBlob(ptm.BlobPermanent, blob); err == nil {
@@ -189,7 +197,7 @@ func TestMigration(t *testing.T) {
 
 func TestSetDataFD(t *testing.T) {
 	r := newRig(t, nil)
-	if err := r.PowerOn(); err != nil {
+	if err := r.PowerOn(false); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "ctrl")
@@ -243,7 +251,7 @@ func TestSetDataFD(t *testing.T) {
 
 func TestDataFrames(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.AllowSetLocality = true })
-	if err := r.PowerOn(); err != nil {
+	if err := r.PowerOn(false); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -257,10 +265,11 @@ func TestDataFrames(t *testing.T) {
 		{"80010000000b2000100007", "80010000000a00000101", nil},
 		{"00000008010000000a80010000000a00000181", "0000000b80010000000b000000000100000000", nil},
 		{"00000008090000000a80010000000a00000181", "0000000a80010000000a0000010100000000", nil},
-		{"80010000000900000181", "80010000000a00000101", ErrFrame},
-		{"8001ffffffff00000181", "80010000000a00000101", ErrFrame},
-		{"80010000000a0000018100", "80010000000a00000101", ErrFrame},
-		{"0000000800ffffffff80010000000a00000181", "80010000000a00000101", ErrFrame},
+		{"80010000000900000181", "80010000000a00000142", ErrFrame},
+		{"8001ffffffff00000181", "80010000000a00000142", ErrFrame},
+		{"80010000000a0000018100", "80010000000a00000142", ErrFrame},
+		{"0000000801ffffffff80010000000a00000181", "0000000b80010000000b000000000100000000", nil},
+		{"00000008000000000980010000000900000181", "0000000a80010000000a0000014200000000", ErrFrame},
 		{"8001000000", "", io.ErrUnexpectedEOF},
 		{"8001", "", io.ErrUnexpectedEOF},
 	} {
@@ -273,6 +282,172 @@ func TestDataFrames(t *testing.T) {
 		if hex.EncodeToString(out.Bytes()) != c.out || !errors.Is(err, c.err) {
 			t.Errorf("%s: %x, %v; want %s, %v", c.in, out.Bytes(), err, c.out, c.err)
 		}
+	}
+}
+
+// socketPair is a connection and its other end.
+func socketPair(t *testing.T, network string) (net.Conn, net.Conn) {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(t.TempDir(), "data")
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // after its one client
+	client, err := net.Dial(network, l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close(); _ = served.Close() }) // some are closed by then
+	return client, served
+}
+
+// What comes in pieces is one command. After a bad frame a local client goes on; the
+// stream of a remote one cannot be followed.
+func TestBadFrames(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		for name, bad := range map[string]string{"short": "80010000000c00000181", "long": "80010000000a0000018100", "half": "800100", "sizeless": "80010000000000000181", "huge": "80010001000000000181"} {
+			t.Run(network+" "+name, func(t *testing.T) {
+				t.Parallel() // a bad frame is waited for
+				r := newRig(t, nil)
+				if err := r.PowerOn(false); err != nil {
+					t.Fatal(err)
+				}
+				client, served := socketPair(t, network)
+				done := make(chan error, 1)
+				go func() { done <- errors.Join(ServeData(r.Machine, served, false), served.Close()) }()
+				say := func(text string) {
+					t.Helper()
+					b, _ := hex.DecodeString(text)
+					if _, err := client.Write(b); err != nil {
+						t.Fatal(err)
+					}
+				}
+				hear := func(want string) {
+					t.Helper()
+					b := make([]byte, len(want)/2)
+					if _, err := io.ReadFull(client, b); err != nil || hex.EncodeToString(b) != want {
+						t.Fatalf("%x, %v; want %s", b, err, want)
+					}
+				}
+				say("8001000000")
+				say("0a00000181")
+				hear("80010000000b0000000000")
+				say(bad)
+				hear("80010000000a00000142")
+				if network == "tcp" {
+					if n, err := client.Read(make([]byte, 1)); n != 0 || err == nil {
+						t.Errorf("%d octets, %v; want the end of the connection", n, err)
+					}
+					if err := <-done; !errors.Is(err, ErrFrame) {
+						t.Error(err)
+					}
+					return
+				}
+				say("80010000000a00000181")
+				hear("80010000000b0000000000")
+			})
+		}
+	}
+}
+
+// A size that was agreed on reaches the TPM at its next init, and is fixed while it has power.
+func TestBufferSize(t *testing.T) {
+	r := newRig(t, nil)
+	r.ask(t, "0000001100000f80", "0000000000000f8000000af800001000")
+	r.ask(t, "0000000200000000", "00000000")
+	if r.last.size != 0xf80 {
+		t.Errorf("the TPM has %d", r.last.size)
+	}
+	r.ask(t, "0000001100001000", "0000000a")
+	r.ask(t, "0000001100000000", "0000000000000f8000000af800001000")
+	r.ask(t, "0000000e", "00000000")
+	r.ask(t, "0000001100001000", "000000000000100000000af800001000")
+	r.ask(t, "0000000200000000", "00000000")
+	if r.last.size != 4096 {
+		t.Errorf("the TPM has %d", r.last.size)
+	}
+}
+
+// The command of --flags is for Start; later inits leave Startup to the client.
+func TestStartupOnce(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Startup = []byte{0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0} })
+	if err := r.Start(); err != nil || r.last.commands != 1 {
+		t.Errorf("%d commands, %v", r.last.commands, err)
+	}
+	r.ask(t, "0000000200000000", "00000000")
+	if r.last.commands != 0 {
+		t.Errorf("%d commands after an init", r.last.commands)
+	}
+}
+
+// Volatile state that cannot be used is in the way, unless it is to be deleted; blobs that
+// cannot be used leave no trace.
+func TestUnusableVolatile(t *testing.T) {
+	r := newRig(t, nil)
+	if err := r.PowerOn(false); err != nil {
+		t.Fatal(err)
+	}
+	store := r.cfg.Storage
+	for _, damage := range []func() error{
+		func() error { return store.Store(statefile.Volatile, []byte("bad")) },
+		func() error {
+			if err := store.Store(statefile.Volatile, []byte("volatile")); err != nil {
+				return err
+			}
+			file := filepath.Join(r.dir, "tpm2-00.volatilestate")
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			b[len(b)/2] ^= 1
+			return os.WriteFile(file, b, 0o600)
+		},
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			r.ask(t, "0000000200000000", "00000009")
+			if r.On() {
+				t.Fatal("the TPM has power")
+			}
+		}
+		r.ask(t, "0000000200000001", "00000000")
+		if r.last.resumed != nil {
+			t.Errorf("resumed %q", r.last.resumed)
+		}
+		if _, err := store.Load(statefile.Volatile); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the volatile state: %v", err)
+		}
+	}
+	// A machine that arrives with state that is no good is refused, also with the flag: its guest
+	// would lose its PCRs unseen. The next init has what was there before.
+	r.Execute([]byte{0x80, 1, 0, 0, 0, 10, 0, 0, 9, 0x99}, nil)
+	r.PowerOff()
+	for k, p := range map[uint32]string{ptm.BlobPermanent: "another", ptm.BlobVolatile: "bad"} {
+		blob, err := statefile.Seal(statefile.Kind(k), []byte(p), nil)
+		if err == nil {
+			err = r.SetBlob(k, blob)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.ask(t, "0000000200000001", "00000009")
+	if p, err := store.Load(statefile.Permanent); err != nil || string(p) != "\x01" {
+		t.Errorf("the permanent state is %q, %v", p, err)
+	}
+	r.ask(t, "0000000200000000", "00000000")
+	if string(r.last.permanent) != "\x01" || r.last.resumed != nil {
+		t.Errorf("%q, %q", r.last.permanent, r.last.resumed)
 	}
 }
 
@@ -335,8 +510,8 @@ func FuzzControl(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		store := memory{statefile.Permanent: []byte("mine")}
-		m := New(Config{TPM2: true, Storage: store, Power: func(p, v []byte, persist func([]byte) error, _ func() bool) (Engine, error) {
-			return &fake{permanent: p, resumed: v, persist: persist}, nil
+		m := New(Config{TPM2: true, Storage: store, Power: func(s Supply) (Engine, error) {
+			return &fake{permanent: s.Permanent, resumed: s.Volatile, persist: s.Persist}, nil
 		}})
 		conn := &bytesConn{in: bytes.NewReader(b)}
 		c := &Control{Machine: m, Shutdown: func() {}, Attach: func(net.Conn) error { return ErrAttached }, Info: func(uint64) string { return "{}" }}

@@ -2,7 +2,7 @@ package server
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 
 	"xenvtpm/tools/vtpmd/ptm"
 	"xenvtpm/tools/vtpmd/statefile"
@@ -25,7 +25,7 @@ func (m *Machine) StoreVolatile() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.engine == nil {
-		return errors.New("the TPM has no power")
+		return errNoPower
 	}
 	v, err := m.engine.Volatile()
 	if err != nil {
@@ -34,20 +34,28 @@ func (m *Machine) StoreVolatile() error {
 	return m.cfg.Storage.Store(statefile.Volatile, v)
 }
 
-// GetBlob returns a state blob in its envelope, and its flags. An absent blob
+// GetBlob returns a state blob of a TPM with power, in its envelope, and its flags. A saved state
 // is empty, as the protocol has it.
 func (m *Machine) GetBlob(blobType uint32, decrypted bool) (blob []byte, flags uint32, err error) {
-	if blobType == ptm.BlobSaveState {
-		return nil, 0, nil
-	}
 	kind, ok := kindOf(blobType)
-	if !ok {
+	if !ok && blobType != ptm.BlobSaveState {
 		return nil, 0, errBlobType
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p, err := m.blobPayload(kind)
-	if err != nil || p == nil {
+	if m.engine == nil {
+		return nil, 0, errNoPower
+	}
+	if blobType == ptm.BlobSaveState {
+		return nil, 0, nil
+	}
+	// The state of now: QEMU migrates without storing it first.
+	current := m.engine.Permanent
+	if kind == statefile.Volatile {
+		current = m.engine.Volatile
+	}
+	p, err := current()
+	if err != nil {
 		return nil, 0, err
 	}
 	key := m.cfg.MigrationKey
@@ -61,26 +69,24 @@ func (m *Machine) GetBlob(blobType uint32, decrypted bool) (blob []byte, flags u
 	return blob, flags, err
 }
 
-var errBlobType = errors.New("unknown state blob type")
-
-func (m *Machine) blobPayload(kind statefile.Kind) ([]byte, error) {
-	if m.engine != nil {
-		// The state of now: QEMU migrates without storing it first.
-		if kind == statefile.Permanent {
-			return m.engine.Permanent()
-		}
-		return m.engine.Volatile()
-	}
-	p, err := m.cfg.Storage.Load(kind)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return p, err
-}
+// What requests fail for.
+var (
+	errBlob      = errors.New("the state blob cannot be used")
+	errBlobType  = errors.New("unknown state blob type")
+	errFlags     = errors.New("unknown flags")
+	errNoPower   = errors.New("the TPM has no power")
+	errRunning   = errors.New("the TPM has power")
+	errHashOrder = errors.New("hash data or end without a start")
+)
 
 // SetBlob takes a state blob for the next PowerOn. The TPM must be off. An
 // empty blob is taken and ignored, since clients send what GetBlob gave.
 func (m *Machine) SetBlob(blobType uint32, blob []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.engine != nil {
+		return fmt.Errorf("state can be set only while the TPM is stopped: %w", errRunning)
+	}
 	if blobType == ptm.BlobSaveState && len(blob) == 0 {
 		return nil
 	}
@@ -88,17 +94,12 @@ func (m *Machine) SetBlob(blobType uint32, blob []byte) error {
 	if !ok {
 		return errBlobType
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.engine != nil {
-		return errors.New("state can be set only while the TPM is stopped")
-	}
 	if len(blob) == 0 {
 		return nil
 	}
 	p, err := m.openBlob(kind, blob)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errBlob, err)
 	}
 	m.incoming[kind] = p
 	return nil
@@ -116,19 +117,62 @@ func (m *Machine) openBlob(kind statefile.Kind, blob []byte) ([]byte, error) {
 	return statefile.Unseal(kind, blob, nil)
 }
 
-// Hash runs one of the _TPM_Hash_* indications.
-func (m *Machine) Hash(f func(Engine) error) error {
+// HashStart, HashData and HashEnd are the _TPM_Hash_* indications, in that order.
+func (m *Machine) HashStart() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.engine == nil {
-		return errors.New("the TPM has no power")
+		return errNoPower
 	}
-	return f(m.engine)
+	m.hashing = true
+	return m.engine.HashStart()
+}
+
+func (m *Machine) HashData(data []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.inHash(); err != nil {
+		return err
+	}
+	return m.engine.HashData(data)
+}
+
+func (m *Machine) HashEnd() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.inHash(); err != nil {
+		return err
+	}
+	m.hashing = false
+	return m.engine.HashEnd()
+}
+
+func (m *Machine) inHash() error {
+	switch {
+	case m.engine == nil:
+		return errNoPower
+	case !m.hashing:
+		return errHashOrder
+	}
+	return nil
 }
 
 // Established returns the tpmEstablished flag.
-func (m *Machine) Established() bool {
+func (m *Machine) Established() (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.engine != nil && m.engine.Established()
+	if m.engine == nil {
+		return false, errNoPower
+	}
+	return m.engine.Established(), nil
+}
+
+// ResetEstablished clears the flag. It works from localities 3 and 4 only, as on a hardware TPM.
+func (m *Machine) ResetEstablished(locality uint8) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.engine == nil {
+		return errNoPower
+	}
+	return m.engine.ResetEstablished(locality)
 }

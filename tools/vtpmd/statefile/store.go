@@ -273,8 +273,14 @@ func sizes(path func(Kind) string) map[Kind]int64 {
 	return m
 }
 
-// Peek lists the state in a folder without locking it.
-func Peek(opt Options) map[Kind]int64 { return sizes((&Dir{opt: opt}).path) }
+// Peek lists the state in a folder without locking it. A folder that cannot be looked into is
+// an error.
+func Peek(opt Options) (map[Kind]int64, error) {
+	if _, err := os.ReadDir(opt.Dir); err != nil {
+		return nil, fmt.Errorf("look for state: %w", err)
+	}
+	return sizes((&Dir{opt: opt}).path), nil
+}
 
 // fileSystem is the few calls that Store's safety rests on.
 type fileSystem interface {
