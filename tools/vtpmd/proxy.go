@@ -172,5 +172,6 @@ func (d *daemon) waitDevice(f *os.File, sig <-chan os.Signal) error {
 	d.machine.Cancel()
 	d.wg.Wait()
 	d.machine.PowerOff()
+	defer d.event("vtpmd ends")
 	return errors.Join(err, f.Close(), d.storage.Close(), removeSockets(d.opt))
 }

@@ -89,6 +89,7 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 		return nil, err
 	}
 	d := &daemon{opt: o, logf: logf, stop: make(chan struct{})}
+	d.event("vtpmd %s, process %d, state in %s", version(), os.Getpid(), o.StateDir+o.StateFile)
 	fileKey, err := keyOf(o.Key)
 	if err != nil {
 		return nil, fmt.Errorf("--key: %w", err)
@@ -116,6 +117,13 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 		}
 	}
 	return d, nil
+}
+
+// event logs what --log level=1 asks for.
+func (d *daemon) event(format string, a ...any) {
+	if server.LogLevel(d.opt.Log.Level) >= server.LogEvents {
+		d.logf(format, a...)
+	}
 }
 
 func keyOf(spec *options.KeySpec) (*statefile.Key, error) {
@@ -310,6 +318,7 @@ func (d *daemon) wait(sig <-chan os.Signal) error {
 	d.machine.Cancel()
 	d.wg.Wait()
 	d.machine.PowerOff()
+	defer d.event("vtpmd ends")
 	return errors.Join(d.storage.Close(), removeSockets(d.opt))
 }
 

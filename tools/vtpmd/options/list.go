@@ -22,6 +22,9 @@ func parseList(name, value string) (*list, error) {
 	l := &list{name: name, kv: map[string]string{}, bare: map[string]bool{}}
 	for item := range strings.SplitSeq(value, ",") {
 		k, v, ok := strings.Cut(item, "=")
+		if !slices.Contains(All[name], k) {
+			return nil, usage("%s: unknown %s", name, k)
+		}
 		if _, dup := l.kv[k]; dup {
 			return nil, usage("%s: %s is given twice", name, k)
 		}
@@ -87,7 +90,7 @@ func (l *list) mode(key string, dst *os.FileMode) error {
 	return nil
 }
 
-// rest complains about keys that no accessor took.
+// rest complains about values that are wrong and keys that no accessor took.
 func (l *list) rest() error {
 	if l.err != nil {
 		return l.err

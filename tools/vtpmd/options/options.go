@@ -86,6 +86,22 @@ var noValue = map[string]bool{
 	"--vtpm-proxy": true,
 }
 
+// All are the options and, of those whose value is a list, its keys. Nothing else is taken.
+var All = map[string][]string{
+	"--help": nil, "--tpm2": nil, "--print-capabilities": nil, "--print-states": nil, "--daemon": nil, "--terminate": nil,
+	"--vtpm-proxy": nil, "--chardev": nil, "--runas": nil, "--port": nil, "--fd": nil,
+	"--tpmstate":      {"dir", "mode", "backend-uri", "nofsync"},
+	"--server":        {"type", "port", "bindaddr", "ifname", "path", "mode", "uid", "gid", "fd", "clientfd", "disconnect"},
+	"--ctrl":          {"type", "port", "bindaddr", "ifname", "path", "mode", "uid", "gid", "fd", "clientfd"},
+	"--flags":         {"not-need-init", "startup-clear", "startup-state", "startup-none", "startup-deactivated", "rsa1024"},
+	"--locality":      {"reject-locality-4", "allow-set-locality"},
+	"--key":           {"file", "fd", "pwdfile", "pwdfd", "mode", "format", "kdf", "remove"},
+	"--migration-key": {"file", "fd", "pwdfile", "pwdfd", "mode", "format", "kdf", "remove"},
+	"--log":           {"file", "fd", "level", "prefix", "truncate"},
+	"--pid":           {"file", "fd"},
+	"--seccomp":       {"action"},
+}
+
 // Parse reads the arguments after the subcommand; env is the environment
 // (TPM_PATH and TPM_PORT are looked at, as swtpm does).
 func Parse(args []string, env func(string) string) (*Options, error) {
@@ -138,6 +154,9 @@ func splitShort(args []string) (out []string) {
 }
 
 func (o *Options) set(name, value string) error {
+	if _, ok := All[name]; !ok {
+		return usage("unknown option %s", name)
+	}
 	switch name {
 	case "--terminate":
 		o.Terminate = true
@@ -200,8 +219,6 @@ func (o *Options) setList(name, value string) error {
 		if o.Seccomp != "kill" && o.Seccomp != "log" && o.Seccomp != "none" {
 			err = usage("--seccomp: action is kill, log or none, not %q", o.Seccomp)
 		}
-	default:
-		return usage("unknown option %s", name)
 	}
 	if err != nil {
 		return err

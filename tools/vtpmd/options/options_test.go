@@ -70,6 +70,9 @@ func TestRefused(t *testing.T) {
 		"--tpmstate dir=x,mode=9", "--tpmstate dir=x,mode=1777", "--tpmstate dir=x,mode=64x", "--tpmstate dir=x --key file=a,pwdfile=b", "--tpmstate dir=x --key mode=aes-cbc",
 		"--tpmstate dir=x --key file=a,mode=des", "--tpmstate dir=x --flags startup-clear,startup-state", "--tpmstate dir=x --tpm2 --flags startup-deactivated",
 		"--tpmstate dir=x --seccomp action=maybe", "--tpmstate dir=x --ctrl type=unixio,fd=1,clientfd=2", "stray", "--tpmstate dir=x -x", "--tpmstate dir=x -dx", "--tpmstate dir=x -p", "--tpmstate dir=x --daemon=yes", "--tpmstate dir=x --fd -3",
+		"--tpmstate dir", "--tpmstate dir=x,nofsync=1", "--tpmstate dir=x --ctrl type=tcp,port=1,mode=0600", "--tpmstate dir=x --ctrl type=unixio,path=c,port=1",
+		"--tpmstate dir=x --ctrl type=unixio,path=c,disconnect", "--tpmstate dir=x --server type=unixio,fd=3,uid=1", "--tpmstate dir=x --server type=tcp,port=1,path=p",
+		"--tpmstate dir=x --key file=k,kdf=sha512", "--tpmstate dir=x --key pwdfile=k,format=hex", "--tpmstate dir=x --log file=l,truncate=maybe", "--tpmstate dir=x --log level=five",
 	} {
 		if _, err := Parse(strings.Fields(line), func(string) string { return "" }); !errors.Is(err, ErrUsage) {
 			t.Errorf("%q: %v", line, err)

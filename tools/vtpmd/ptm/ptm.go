@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 )
 
 // Command is a control command.
@@ -49,6 +51,9 @@ var names = map[Command]string{
 	SetStateBlob: "SET_STATEBLOB", Stop: "STOP", GetConfig: "GET_CONFIG", SetDataFD: "SET_DATAFD", SetBufferSize: "SET_BUFFERSIZE",
 	GetInfo: "GET_INFO", LockStorage: "LOCK_STORAGE",
 }
+
+// Commands are all control commands, by number.
+func Commands() []Command { return slices.Sorted(maps.Keys(names)) }
 
 func (c Command) String() string {
 	if s, ok := names[c]; ok {
