@@ -94,6 +94,7 @@ func (d *unixDaemon) tpm(cmds ...[]byte) []byte {
 var (
 	cmdStartup   = hx("80010000000c000001440000")
 	cmdShutdown  = hx("80010000000c000001450000")
+	cmdPCRRead0  = hx("80010000001400000" + "17e00000001000b03010000")
 	cmdPCRRead16 = hx("80010000001400000" + "17e00000001000b03000001")
 	cmdPCRRead17 = hx("80010000001400000" + "17e00000001000b03000002")
 )
@@ -107,8 +108,10 @@ func hx(s string) []byte {
 }
 
 // extend16 extends PCR 16 with a byte repeated.
-func extend16(v byte) []byte {
-	cmd := hx("8002000000410000018200000010" + "00000009400000090000000000" + "00000001000b")
+func extend16(v byte) []byte { return extendPCR(16, v) }
+
+func extendPCR(n, v byte) []byte {
+	cmd := hx("80020000004100000182000000" + hex.EncodeToString([]byte{n}) + "00000009400000090000000000" + "00000001000b")
 	return append(cmd, bytes.Repeat([]byte{v}, 32)...)
 }
 
