@@ -77,7 +77,8 @@ release-check: images ## a release with a throw-away key, installed below build/
 	rm -rf build/dest
 	$(IMAGE) release --version 0.0.0-check
 	$(IMAGE) install --destdir build/dest --prefix /usr/local
-	build/dest/usr/local/sbin/stubimage verify --dir build/dest/usr/local/lib/xenvtpm --policy build/dest/etc/xenvtpm/trust
+	build/dest/usr/local/sbin/stubimage verify --release build/release/current --policy build/dest/etc/xenvtpm/trust
+	build/dest/usr/local/sbin/stubimage verify --installed --destdir build/dest --policy build/dest/etc/xenvtpm/trust
 	test -s build/dest/usr/local/share/man/man8/vtpmctl.8
 	grep -q '"/usr/local/lib/xenvtpm/vtpm-stub"' build/dest/usr/local/share/xenvtpm/xl-configs/vtpm-guest1.cfg
 

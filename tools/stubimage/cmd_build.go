@@ -120,7 +120,7 @@ func buildImages(ctx context.Context, env *env, p *toolchain.Project, tc *toolch
 	if err := build.Build(ctx, cfg, build.Release); err != nil {
 		return err
 	}
-	return release.Describe(ctx, out, p.Root, version, "", tc)
+	return release.Describe(ctx, release.Set{Images: out}, p.Root, version, "", tc)
 }
 
 func buildSmoke(ctx context.Context, env *env, p *toolchain.Project, tc *toolchain.Toolchain, out string) error {

@@ -68,7 +68,10 @@ func reproduce(ctx context.Context, env *env, root, images string, keep bool) er
 	return nil
 }
 
-const releaseDir = "build/release"
+const (
+	releaseDir    = "build/release"
+	defaultPrefix = "/usr/local"
+)
 
 // keyList is a flag that may be given several times.
 type keyList []string
@@ -97,91 +100,106 @@ func runRelease(ctx context.Context, env *env, args []string) error {
 	if _, modified := release.Commit(ctx, p.Root); modified && !v.Prerelease() {
 		return fmt.Errorf("the tree differs from its commit: release %s could not be rebuilt; commit first, or use a version such as %s-dev", v, v)
 	}
+	signers, done, err := loadSigners(env, keys)
+	if err != nil {
+		return err
+	}
+	defer done()
 	out := filepath.Join(p.Root, releaseDir, "xenvtpm-"+v.String())
 	if err := os.RemoveAll(out); err != nil {
 		return err
 	}
-	images := filepath.Join(out, release.ImagesDir)
-	if err := buildImages(ctx, env, p, tc, images, v.String()); err != nil {
+	set := release.Set{Images: filepath.Join(out, verify.ImagesDir), Host: filepath.Join(out, verify.HostDir), Trust: filepath.Join(out, verify.TrustDir)}
+	if err := buildImages(ctx, env, p, tc, set.Images, v.String()); err != nil {
 		return err
 	}
-	if err := summary(env, images); err != nil {
+	if err := summary(env, set.Images); err != nil {
 		return err
 	}
 	if *skip {
 		env.logf("release: NOT compared with a second build")
-	} else if err := reproduce(ctx, env, p.Root, images, false); err != nil {
+	} else if err := reproduce(ctx, env, p.Root, set.Images, false); err != nil {
 		return err
 	}
-	if err := signRelease(env, out, keys); err != nil {
+	if err := release.Fill(ctx, set.Host, p.Root); err != nil {
 		return err
 	}
-	return finishRelease(ctx, env, out, p.Root)
+	// The signatures are over all of it, the policy that asks for them included.
+	if err := trustFor(set.Trust, signers, len(keys) == 0); err != nil {
+		return err
+	}
+	if err := release.Describe(ctx, set, p.Root, v.String(), "", tc); err != nil {
+		return err
+	}
+	for _, s := range signers {
+		name, err := release.Sign(set.Images, s)
+		if err != nil {
+			return err
+		}
+		env.logf("release: %s by %s", name, ssh.FingerprintSHA256(s.PublicKey()))
+	}
+	return finishRelease(env, out)
 }
 
-// signRelease signs with all keys and writes the policy that asks for them.
-func signRelease(env *env, out string, keys []string) error {
-	images, comment := filepath.Join(out, release.ImagesDir), "the signers of this release"
-	var public []ssh.PublicKey
-	sign := func(signer ssh.Signer) error {
-		name, err := release.Sign(images, signer)
-		if err != nil {
-			return err
+// loadSigners opens the keys, or makes one that is forgotten.
+func loadSigners(env *env, keys []string) (signers []ssh.Signer, done func(), err error) {
+	var opened []func()
+	done = func() {
+		for _, f := range opened {
+			f()
 		}
-		public = append(public, signer.PublicKey())
-		env.logf("release: %s by %s", name, ssh.FingerprintSHA256(signer.PublicKey()))
-		return nil
 	}
 	for _, key := range keys {
-		signer, done, err := sshsig.LoadSigner(key, env.getenv("SSH_AUTH_SOCK"))
+		signer, closed, err := sshsig.LoadSigner(key, env.getenv("SSH_AUTH_SOCK"))
 		if err != nil {
-			return err
+			done()
+			return nil, nil, err
 		}
-		err = sign(signer)
-		done()
-		if err != nil {
-			return err
-		}
+		signers, opened = append(signers, signer), append(opened, closed)
 	}
 	if len(keys) == 0 {
 		env.logf("release: no --key: signing with a throw-away key, good for a trial only")
-		comment = "a throw-away key: for a trial only"
 		signer, err := release.ThrowAway()
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		if err := sign(signer); err != nil {
-			return err
-		}
+		signers = append(signers, signer)
 	}
-	return release.Trust(filepath.Join(out, release.TrustDir), public, comment)
+	return signers, done, nil
 }
 
-// finishRelease verifies the folder as a host will, and adds the rest.
-func finishRelease(ctx context.Context, env *env, out, root string) error {
-	policy, err := verify.LoadPolicy(filepath.Join(out, release.TrustDir))
+// trustFor writes the policy that asks for all signers.
+func trustFor(dir string, signers []ssh.Signer, throwAway bool) error {
+	comment := "the signers of this release"
+	if throwAway {
+		comment = "a throw-away key: for a trial only"
+	}
+	var public []ssh.PublicKey
+	for _, s := range signers {
+		public = append(public, s.PublicKey())
+	}
+	return release.Trust(dir, public, comment)
+}
+
+// finishRelease verifies the folder as a host will.
+func finishRelease(env *env, out string) error {
+	policy, err := verify.LoadPolicy(filepath.Join(out, verify.TrustDir))
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	r, err := verify.Dir(filepath.Join(out, release.ImagesDir), policy)
+	r, err := verify.ReadRelease(out, policy)
 	if err != nil {
 		return err
 	}
 	env.logf("release: verified in %d ms", time.Since(start).Milliseconds())
-	missing, err := release.Fill(ctx, out, root)
-	if err != nil {
-		return err
-	}
-	if len(missing) > 0 {
-		env.logf("release: this tree has no tools %s", strings.Join(missing, ", "))
-	}
 	current := filepath.Join(filepath.Dir(out), "current")
 	os.Remove(current) // an older link, if any: Symlink reports what matters
 	if err := os.Symlink(filepath.Base(out), current); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.out, "OK %s: release %s, commit %.12s, signed by %s\n", out, r.Manifest.Version, r.Manifest.Commit, signerNames(r.Signers))
+	fmt.Fprintf(env.out, "OK %s: release %s, commit %.12s, %d images, %d files for a host, signed by %s\n", out, r.Manifest.Version, r.Manifest.Commit,
+		len(r.Manifest.Images), len(r.Host), signerNames(r.Signers))
 	return nil
 }
 
@@ -189,8 +207,11 @@ func runInstall(ctx context.Context, env *env, args []string) error {
 	fs := flag.NewFlagSet("install", flag.ContinueOnError)
 	from := fs.String("from", releaseDir+"/current", "release folder")
 	destdir := fs.String("destdir", "", "root of the installation, for packaging")
-	prefix := fs.String("prefix", "/usr/local", "where programs and images go")
+	prefix := fs.String("prefix", defaultPrefix, "where programs and images go")
 	if err := parse(env, fs, args, false); err != nil {
+		return err
+	}
+	if err := given(fs); err != nil {
 		return err
 	}
 	return release.Install(*from, *destdir, *prefix, env.logf)

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"xenvtpm/tools/stubimage/build"
 	"xenvtpm/tools/stubimage/elfnote"
@@ -58,6 +56,8 @@ func note(name string) error {
 func runManifest(ctx context.Context, env *env, args []string) error {
 	fs := flag.NewFlagSet("manifest", flag.ContinueOnError)
 	dir := fs.String("dir", imagesDir, "folder of the images")
+	host := fs.String("host", "", "folder with what an installation puts below its prefix")
+	trust := fs.String("trust", "", "folder of the policy that comes with the release")
 	version := fs.String("version", "", "release version, MAJOR.MINOR.PATCH[-PRERELEASE]")
 	expires := fs.String("expires", "", "time limit, RFC 3339")
 	if err := parse(env, fs, args, false); err != nil {
@@ -67,7 +67,7 @@ func runManifest(ctx context.Context, env *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := release.Describe(ctx, *dir, p.Root, *version, *expires, tc); err != nil {
+	if err := release.Describe(ctx, release.Set{Images: *dir, Host: *host, Trust: *trust}, p.Root, *version, *expires, tc); err != nil {
 		return err
 	}
 	fmt.Fprintln(env.out, filepath.Join(*dir, manifest.File))
@@ -101,115 +101,12 @@ func sign(env *env, dir, key string) (string, error) {
 	return release.Sign(dir, signer)
 }
 
-// verdict is what verify --json prints.
-type verdict struct {
-	OK      bool            `json:"ok"`
-	Code    verify.Code     `json:"code,omitempty"`
-	Detail  string          `json:"detail,omitempty"`
-	Version string          `json:"version,omitempty"`
-	Commit  string          `json:"commit,omitempty"`
-	Signers []verify.Signer `json:"signers,omitempty"`
-	Ignored []string        `json:"ignored,omitempty"`
-}
-
-func runVerify(ctx context.Context, env *env, args []string) error {
-	fs := flag.NewFlagSet("verify", flag.ContinueOnError)
-	dir := fs.String("dir", imagesDir, "folder to verify")
-	asJSON := fs.Bool("json", false, "print the verdict as JSON")
-	load := policyFlags(fs)
-	if err := parse(env, fs, args, false); err != nil {
-		return err
-	}
-	policy, err := load()
-	if err != nil {
-		return err
-	}
-	report, err := verify.Dir(*dir, policy)
-	v := verdict{OK: err == nil}
-	var refusal *verify.Refusal
-	switch {
-	case errors.As(err, &refusal):
-		v.Code, v.Detail = refusal.Code, refusal.Detail
-	case err != nil:
-		return err
-	default:
-		v.Version, v.Commit = report.Manifest.Version, report.Manifest.Commit
-		v.Signers, v.Ignored = report.Signers, report.Ignored
-	}
-	if *asJSON {
-		enc := json.NewEncoder(env.out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(v); err != nil {
-			return err
-		}
-	} else if v.OK {
-		fmt.Fprintf(env.out, "OK %s: release %s, commit %.12s, signed by %s\n", *dir, v.Version, v.Commit, signerNames(v.Signers))
-	}
-	return err
-}
-
 func signerNames(list []verify.Signer) string {
 	var names []string
 	for _, s := range list {
 		names = append(names, strings.Join(s.Principals, ","))
 	}
 	return strings.Join(names, " and ")
-}
-
-// policyFlags adds the flags of a policy to fs; the function returned reads
-// them: a policy folder, over which single flags win.
-func policyFlags(fs *flag.FlagSet) func() (verify.Policy, error) {
-	dir := fs.String("policy", "", "policy folder (default "+verify.PolicyDir+" unless --signers is given)")
-	signers := fs.String("signers", "", "allowed signers file")
-	revoked := fs.String("revoked", "", "file of revoked public keys")
-	quorum := fs.Int("quorum", 0, "signers needed")
-	minVersion := fs.String("min-version", "", "lowest acceptable release")
-	require := fs.String("require", "", "images that must be present, with commas")
-	at := fs.String("time", "", "verify as of this time, RFC 3339")
-	return func() (p verify.Policy, err error) {
-		if *dir == "" && *signers == "" {
-			*dir = verify.PolicyDir
-		}
-		if *dir != "" {
-			if p, err = verify.LoadPolicy(*dir); err != nil {
-				return p, err
-			}
-		}
-		if *signers != "" {
-			b, err := os.ReadFile(*signers)
-			if err != nil {
-				return p, err
-			}
-			if err := p.SetSigners(b); err != nil {
-				return p, err
-			}
-		}
-		if *revoked != "" {
-			b, err := os.ReadFile(*revoked)
-			if err != nil {
-				return p, err
-			}
-			if p.Revoked, err = sshsig.ParseRevoked(b); err != nil {
-				return p, err
-			}
-		}
-		if *quorum > 0 {
-			p.Quorum = *quorum
-		}
-		if *minVersion != "" {
-			if _, err := manifest.ParseVersion(*minVersion); err != nil {
-				return p, err
-			}
-			p.MinVersion = *minVersion
-		}
-		if *require != "" {
-			p.Require = strings.Split(*require, ",")
-		}
-		if *at != "" {
-			p.Now, err = time.Parse(time.RFC3339, *at)
-		}
-		return p, err
-	}
 }
 
 func runMeasure(ctx context.Context, env *env, args []string) error {

@@ -44,11 +44,13 @@ func images(t *testing.T) (dir, key, allowed string) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := manifest.Manifest{Format: manifest.Format, Version: "1.0.0", Commit: "c0ffeec0ffee"}
+	m := manifest.Manifest{Format: manifest.Format, Version: "1.0.0", Commit: "c0ffeec0ffee", Toolchain: manifest.Toolchain{Go: "go1.26", Tamago: "v1.26.0"}}
 	for _, name := range []string{"vtpm-stub", "vtpmmgr-stub"} {
 		write(t, filepath.Join(dir, name), []byte(name))
 		m.Images = append(m.Images, manifest.Image{Digest: manifest.Sum(name, []byte(name)), PVHEntry: "0x1000", Package: "x"})
 	}
+	write(t, filepath.Join(dir, manifest.SBOMFile), []byte("{}"))
+	m.Files = []manifest.Digest{manifest.Sum(manifest.SBOMFile, []byte("{}"))}
 	b, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +132,15 @@ func TestVerdicts(t *testing.T) {
 		{[]string{"--revoked", revoked}, exitRefused, "key-revoked"},
 		{[]string{"--require", "other"}, exitRefused, "missing-file"},
 		{[]string{"--min-version", "latest"}, exitFailed, "none"},
+		{[]string{"--min-version", ""}, exitFailed, "none"},
+		{[]string{"--require", ""}, exitFailed, "none"},
+		{[]string{"--revoked", ""}, exitFailed, "none"},
+		{[]string{"--policy", ""}, exitFailed, "none"},
+		{[]string{"--quorum", "0"}, exitFailed, "none"},
+		{[]string{"--quorum", "-1"}, exitFailed, "none"},
+		{[]string{"--release", dir, "--installed"}, exitFailed, "none"},
+		{[]string{"--release", dir}, exitRefused, "missing-file"},
+		{[]string{"--installed", "--destdir", dir}, exitRefused, "missing-file"},
 		{[]string{"--time", "soon"}, exitFailed, "none"},
 		{[]string{"--nonsense"}, exitFailed, "none"},
 		{[]string{"argument"}, exitFailed, "none"},
@@ -152,6 +163,26 @@ func TestVerdicts(t *testing.T) {
 		if v.OK != (code == exitOK) || string(v.Code) != tt.want || v.OK && v.Version != "1.0.0" {
 			t.Errorf("%v: %+v", tt.args, v)
 		}
+	}
+}
+
+// A list of revoked keys is added to the policy's own.
+func TestRevokedStaysRevoked(t *testing.T) {
+	dir, key, allowed := images(t)
+	if code, _, errs := call(t, "sign", "--dir", dir, "--key", key); code != exitOK {
+		t.Fatal(errs)
+	}
+	policy, none := t.TempDir(), filepath.Join(t.TempDir(), "none")
+	write(t, none, []byte("SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"))
+	for to, from := range map[string]string{"allowed_signers": allowed, "revoked_keys": key + ".pub"} {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(policy, to), b)
+	}
+	if code, _, errs := call(t, "verify", "--dir", dir, "--policy", policy, "--revoked", none); code != exitRefused || !strings.Contains(errs, "key-revoked") {
+		t.Errorf("exit %d: %s", code, errs)
 	}
 }
 

@@ -39,13 +39,15 @@ func newHost(t *testing.T) *host {
 	}
 	h := &host{t: t, dir: dir, alice: imageSigner(t), bob: imageSigner(t), images: filepath.Join(dir, "images"),
 		trust: filepath.Join(dir, "trust"), journal: filepath.Join(dir, "journal")}
-	h.m = manifest.Manifest{Format: manifest.Format, Version: "1.2.3", Commit: "c0ffee"}
+	h.m = manifest.Manifest{Format: manifest.Format, Version: "1.2.3", Commit: "c0ffee", Toolchain: manifest.Toolchain{Go: "go1.26", Tamago: "v1.26.0"}}
 	for _, name := range []string{"vtpm-stub", "vtpmmgr-stub"} {
 		h.write("images/"+name, "image "+name)
 		h.write("images/"+name+".gz", "packed "+name)
 		gz := manifest.Sum(name+".gz", []byte("packed "+name))
 		h.m.Images = append(h.m.Images, manifest.Image{Digest: manifest.Sum(name, []byte("image "+name)), PVHEntry: "0x101000", Package: "x/" + name, Gzip: &gz})
 	}
+	h.write("images/"+manifest.SBOMFile, "{}")
+	h.m.Files = []manifest.Digest{manifest.Sum(manifest.SBOMFile, []byte("{}"))}
 	h.seal()
 	h.allow("alice", h.alice, "")
 	h.rules(`{"quorum":1}`)

@@ -140,20 +140,46 @@ func Command(ctx context.Context, cfg Config, args ...string) (*exec.Cmd, error)
 		return nil, fmt.Errorf("go env: %w", err)
 	}
 	cmd := cfg.Toolchain.Command(ctx, args...)
-	cmd.Env = nil
+	cmd.Env = append(clean(base, have), cfg.Toolchain.Target()...)
+	cmd.Dir = cfg.Root
+	return cmd, nil
+}
+
+// clean is the environment without settings that could reach what is built.
+func clean(base []string, have map[string]string) (env []string) {
 	for _, kv := range base {
 		if !strings.HasPrefix(kv, "GO") && !strings.HasPrefix(kv, "CGO_") {
-			cmd.Env = append(cmd.Env, kv)
+			env = append(env, kv)
 		}
 	}
 	for _, name := range kept {
 		if have[name] != "" {
-			cmd.Env = append(cmd.Env, name+"="+have[name])
+			env = append(env, name+"="+have[name])
 		}
 	}
-	cmd.Env = append(append(cmd.Env, "GOENV=off", "GOWORK=off"), cfg.Toolchain.Target()...)
-	cmd.Dir = cfg.Root
-	return cmd, nil
+	return append(env, "GOENV=off", "GOWORK=off")
+}
+
+// HostTools builds programs for a Xen host from packages of the tree at root, into
+// dir. Like images, they depend on the source, the Go release and the modules only.
+func HostTools(ctx context.Context, root, dir string, packages []string) error {
+	ask := exec.CommandContext(ctx, "go", append([]string{"env", "-json"}, kept...)...)
+	ask.Dir = root
+	b, err := ask.Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	var have map[string]string
+	if err := json.Unmarshal(b, &have); err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", dir + "/"}, packages...)...)
+	cmd.Dir = root
+	cmd.Env = append(clean(os.Environ(), have), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-mod=readonly")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("host tools: %w\n%s", err, b)
+	}
+	return nil
 }
 
 // finish adds the PVH note and puts the image and its compressed form in

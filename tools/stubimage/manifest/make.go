@@ -5,6 +5,7 @@ import (
 	"debug/buildinfo"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -87,4 +88,38 @@ func describeImage(dir, name string, goVersion *string) (*Image, []Module, error
 		mods = append(mods, Module{dep.Path, dep.Version, dep.Sum})
 	}
 	return im, mods, nil
+}
+
+// Folder describes the plain files below dir, by their paths there, in the order
+// of their names; programs are those that their owner may execute. Anything else
+// than files and folders is an error: a link could point elsewhere on the host.
+func Folder(dir string) ([]HostFile, error) {
+	var all []HostFile
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			return fmt.Errorf("%s: not a plain file", name)
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		h := HostFile{Digest: Sum(filepath.ToSlash(rel), b), Mode: modeText}
+		if info.Mode()&0o100 != 0 {
+			h.Mode = modeProgram
+		}
+		all = append(all, h)
+		return nil
+	})
+	return all, err
 }

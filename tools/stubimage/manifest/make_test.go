@@ -60,7 +60,7 @@ func TestDescribe(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a-stub.gz"), []byte("packed"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	start := Manifest{Version: "1.0.0", Toolchain: Toolchain{Go: runtime.Version()}}
+	start := Manifest{Version: "1.0.0", Commit: "unknown", Toolchain: Toolchain{Go: runtime.Version(), Tamago: "v1.26.0"}}
 	text, sbom, err := Describe(dir, []string{"a-stub"}, start)
 	if err != nil {
 		t.Fatal(err)

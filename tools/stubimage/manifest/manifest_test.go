@@ -14,7 +14,9 @@ func good() *Manifest {
 		Flags:     []string{"-trimpath"},
 		Images:    []Image{{Digest: Sum("vtpm-stub", []byte("image")), PVHEntry: "0x101000", Package: "xenvtpm/vtpm-stub", Gzip: &gz}},
 		Modules:   []Module{{"example.org/m", "v1.2.3", "h1:x"}},
-		Files:     []Digest{Sum(SBOMFile, []byte("{}"))}}
+		Files:     []Digest{Sum(SBOMFile, []byte("{}"))},
+		Host:      []HostFile{{Sum("sbin/vtpmctl", []byte("tool")), "0755"}, {Sum("share/man/man8/vtpmctl.8", []byte(".TH")), "0644"}},
+		Trust:     []Digest{Sum("allowed_signers", []byte("a key"))}}
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -59,6 +61,25 @@ func TestValidate(t *testing.T) {
 		"huge":                func(m *Manifest) { m.Files[0].Size = MaxImage + 1 },
 		"short digest":        func(m *Manifest) { m.Files[0].SHA256 = "ab" },
 		"upper case digest":   func(m *Manifest) { m.Files[0].SHA384 = strings.ToUpper(m.Files[0].SHA384) },
+		"no commit":           func(m *Manifest) { m.Commit = "" },
+		"no go":               func(m *Manifest) { m.Toolchain.Go = "" },
+		"no contract":         func(m *Manifest) { m.Toolchain.Tamago = "" },
+		"no package":          func(m *Manifest) { m.Images[0].Package = "" },
+		"module without hash": func(m *Manifest) { m.Modules[0].Sum = "" },
+		"no SBOM":             func(m *Manifest) { m.Files = nil },
+		"host: elsewhere":     func(m *Manifest) { m.Host[0].Name = "lib/xenvtpm/vtpm-stub" },
+		"host: absolute":      func(m *Manifest) { m.Host[0].Name = "/sbin/init" },
+		"host: upwards":       func(m *Manifest) { m.Host[0].Name = "sbin/../../etc/passwd" },
+		"host: hidden":        func(m *Manifest) { m.Host[0].Name = "sbin/.x" },
+		"host: a folder":      func(m *Manifest) { m.Host[0].Name = "sbin/" },
+		"host: twice":         func(m *Manifest) { m.Host[1].Name = m.Host[0].Name },
+		"host: setuid":        func(m *Manifest) { m.Host[0].Mode = "4755" },
+		"host: no mode":       func(m *Manifest) { m.Host[0].Mode = "" },
+		"host: no digest":     func(m *Manifest) { m.Host[0].SHA256 = "" },
+		"host in format 1":    func(m *Manifest) { m.Format = Format1 },
+		"trust: other file":   func(m *Manifest) { m.Trust[0].Name = "authorized_keys" },
+		"trust: no signers":   func(m *Manifest) { m.Trust[0].Name = "rules.json" },
+		"trust: no digest":    func(m *Manifest) { m.Trust[0].SHA384 = "" },
 		"no digest":           func(m *Manifest) { m.Files[0].SHA384 = "" },
 	} {
 		m := good()

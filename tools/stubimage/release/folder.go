@@ -9,23 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"xenvtpm/tools/stubimage/build"
 	"xenvtpm/tools/stubimage/verify"
-)
-
-// Folders of a release, below its own folder.
-const (
-	ImagesDir = "images" // exactly the images, the manifest, its signatures
-	TrustDir  = "trust"  // a policy that accepts its signers
-	ToolsDir  = "tools"
-	ConfigDir = "xl-configs"
-	DocDir    = "docs"
-	ShareDir  = "share" // manual pages, completions
 )
 
 // hostTools are the programs for a Xen host, by their folder below tools/.
@@ -58,63 +47,63 @@ func Trust(dir string, keys []ssh.PublicKey, comment string) error {
 	return build.WriteFile(filepath.Join(dir, verify.RulesFile), []byte(rules), 0o644)
 }
 
-// Fill adds to the release folder dir what a host needs beside the images:
-// tools built from the tree at root, configurations, documents. It returns the
-// tools that the tree does not have.
-func Fill(ctx context.Context, dir, root string) (missing []string, err error) {
+// Fill makes in dir what a host needs beside the images, laid out as it will be
+// below the prefix: tools built from the tree at root, manual page and completion,
+// configurations, documents.
+func Fill(ctx context.Context, dir, root string) error {
+	sbin, share := filepath.Join(dir, "sbin"), filepath.Join(dir, "share")
+	if err := os.MkdirAll(sbin, 0o755); err != nil {
+		return err
+	}
 	var packages []string
 	for _, name := range hostTools {
-		files, err := filepath.Glob(filepath.Join(root, "tools", name, "main.go"))
-		if err != nil {
-			return nil, err
-		}
-		if len(files) == 0 {
-			missing = append(missing, name)
-			continue
-		}
 		packages = append(packages, "./tools/"+name)
 	}
-	tools := filepath.Join(dir, ToolsDir)
-	if err := os.MkdirAll(tools, 0o755); err != nil {
-		return nil, err
+	if err := build.HostTools(ctx, root, sbin, packages); err != nil {
+		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", tools + "/"}, packages...)...)
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("host tools: %w\n%s", err, b)
+	if err := help(ctx, sbin, share); err != nil {
+		return err
 	}
-	if !slices.Contains(missing, "vtpmctl") {
-		if err := help(ctx, tools, filepath.Join(dir, ShareDir)); err != nil {
-			return nil, err
-		}
-	}
-	if err := copyTree(filepath.Join(root, "xl-configs", "examples"), filepath.Join(dir, ConfigDir), 0o644); err != nil {
-		return nil, err
+	configs, doc := filepath.Join(share, "xenvtpm", "xl-configs"), filepath.Join(share, "doc", "xenvtpm")
+	if err := copyTree(filepath.Join(root, "xl-configs", "examples"), configs); err != nil {
+		return err
 	}
 	// Not an example for a host: it is for a Xen that is itself emulated.
-	if err := os.RemoveAll(filepath.Join(dir, ConfigDir, "vtpm-lab.cfg")); err != nil {
-		return nil, err
+	if err := os.RemoveAll(filepath.Join(configs, "vtpm-lab.cfg")); err != nil {
+		return err
 	}
-	if err := copyTree(filepath.Join(root, "docs"), filepath.Join(dir, DocDir), 0o644); err != nil {
-		return nil, err
+	if err := copyTree(filepath.Join(root, "docs"), doc); err != nil {
+		return err
 	}
 	for _, name := range []string{"README.md", "LICENSE"} {
-		err := copyFile(filepath.Join(root, name), filepath.Join(dir, DocDir, name), 0o644)
-		if err != nil && !os.IsNotExist(err) {
-			return nil, err
+		if err := copyFile(filepath.Join(root, name), filepath.Join(doc, name)); err != nil {
+			return err
 		}
 	}
-	return missing, nil
+	return modes(dir)
+}
+
+// modes gives each file what the manifest will say of it, whatever the umask.
+func modes(dir string) error {
+	return filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() || filepath.Base(filepath.Dir(name)) == "sbin" {
+			return os.Chmod(name, 0o755)
+		}
+		return os.Chmod(name, 0o644)
+	})
 }
 
 // help writes what vtpmctl prints about itself to where man(1) and bash look.
-func help(ctx context.Context, tools, share string) error {
+func help(ctx context.Context, sbin, share string) error {
 	for _, h := range []struct{ args, file string }{
 		{"man", "man/man8/vtpmctl.8"},
 		{"completion bash", "bash-completion/completions/vtpmctl"},
 	} {
-		text, err := exec.CommandContext(ctx, filepath.Join(tools, "vtpmctl"), strings.Fields(h.args)...).Output()
+		text, err := exec.CommandContext(ctx, filepath.Join(sbin, "vtpmctl"), strings.Fields(h.args)...).Output()
 		if err != nil {
 			return fmt.Errorf("vtpmctl %s: %w", h.args, err)
 		}

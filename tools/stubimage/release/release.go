@@ -20,9 +20,17 @@ import (
 	"xenvtpm/tools/tamago/toolchain"
 )
 
-// Describe writes the manifest and the bill of materials of the release images
-// in dir. The tree at root says the commit.
-func Describe(ctx context.Context, dir, root, version, expires string, tc *toolchain.Toolchain) error {
+// A Set is what a manifest describes.
+type Set struct {
+	Images string // folder of the images, where the manifest goes
+	Host   string // folder as Fill makes it; empty for images that are no release
+	Trust  string // folder as Trust makes it; the same
+}
+
+// Describe writes the manifest and the bill of materials of a set. The tree at root
+// says the commit.
+func Describe(ctx context.Context, set Set, root, version, expires string, tc *toolchain.Toolchain) error {
+	dir := set.Images
 	commit, modified := Commit(ctx, root)
 	m := manifest.Manifest{Version: version, Expires: expires, Commit: commit, Modified: modified,
 		Flags: build.Flags()}
@@ -30,6 +38,9 @@ func Describe(ctx context.Context, dir, root, version, expires string, tc *toolc
 		m.Toolchain = manifest.Toolchain{Go: tc.Version, SDK: in.GoVersion, Port: in.Port, Tamago: in.TamagoVersion}
 	} else if p, err := toolchain.LookUp(ctx, root); err == nil {
 		m.Toolchain.Tamago = p.TamagoVersion
+	}
+	if err := set.hostFiles(&m); err != nil {
+		return err
 	}
 	var names []string
 	for _, im := range build.Release {
@@ -43,6 +54,23 @@ func Describe(ctx context.Context, dir, root, version, expires string, tc *toolc
 		return err
 	}
 	return build.WriteFile(filepath.Join(dir, manifest.File), text, 0o644)
+}
+
+// hostFiles describes what is beside the images.
+func (set Set) hostFiles(m *manifest.Manifest) (err error) {
+	if set.Host != "" {
+		if m.Host, err = manifest.Folder(set.Host); err != nil {
+			return err
+		}
+	}
+	if set.Trust == "" {
+		return nil
+	}
+	files, err := manifest.Folder(set.Trust)
+	for _, f := range files {
+		m.Trust = append(m.Trust, f.Digest)
+	}
+	return err
 }
 
 // Commit names the commit of the tree at root, and whether files differ from
@@ -87,64 +115,6 @@ func keyID(key ssh.PublicKey) string {
 	return strings.NewReplacer("/", "_", "+", "-").Replace(fp[:10])
 }
 
-// Copy makes to a copy of the images in from and nothing else. An older
-// release there is replaced as a whole; anything else is left alone.
-func Copy(from, to string) error {
-	names, err := contents(from)
-	if err != nil {
-		return err
-	}
-	if err := replaceable(to); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(to), "."+filepath.Base(to)+"-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	for _, name := range names {
-		if err := copyFile(filepath.Join(from, name), filepath.Join(tmp, name), 0o644); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	return os.Rename(tmp, to)
-}
-
-// contents lists the manifest, what it describes and its signatures.
-func contents(dir string) ([]string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, manifest.File))
-	if err != nil {
-		return nil, err
-	}
-	m, err := manifest.Decode(text)
-	if err != nil {
-		return nil, err
-	}
-	names := []string{manifest.File}
-	for _, d := range m.Digests() {
-		names = append(names, d.Name)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if e.Name() != manifest.File && manifest.Reserved(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
-}
-
 // replaceable accepts a folder that is absent, empty or an older release.
 func replaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -160,7 +130,7 @@ func replaceable(dir string) error {
 	return nil
 }
 
-func copyFile(from, to string, mode os.FileMode) error {
+func copyFile(from, to string) error {
 	b, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -168,12 +138,12 @@ func copyFile(from, to string, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return build.WriteFile(to, b, mode)
+	return build.WriteFile(to, b, 0o644)
 }
 
-// copyTree copies the plain files below from; a missing folder is an empty one.
-func copyTree(from, to string, mode os.FileMode) error {
-	err := filepath.WalkDir(from, func(name string, d os.DirEntry, err error) error {
+// copyTree copies the plain files below from.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(name string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
@@ -181,10 +151,6 @@ func copyTree(from, to string, mode os.FileMode) error {
 		if err != nil {
 			return err
 		}
-		return copyFile(name, filepath.Join(to, rel), mode)
+		return copyFile(name, filepath.Join(to, rel))
 	})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }

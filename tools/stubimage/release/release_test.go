@@ -1,12 +1,12 @@
 package release
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -41,34 +41,83 @@ func signer(t *testing.T) ssh.Signer {
 	return s
 }
 
+// hostFiles are those of the release that folder makes.
+var hostFiles = map[string]string{
+	"sbin/vtpmctl":                              "tool",
+	"share/xenvtpm/xl-configs/guest1.cfg":       "kernel = '/boot/vmlinuz'\n",
+	"share/xenvtpm/xl-configs/vtpm1.cfg":        "# a vTPM\nkernel = \"/usr/local/lib/xenvtpm/vtpm-stub\"\n",
+	"share/man/man8/vtpmctl.8":                  ".TH",
+	"share/bash-completion/completions/vtpmctl": "complete",
+	"share/doc/xenvtpm/LICENSE":                 "BSD",
+}
+
 // folder makes a signed release folder, without what only a build can make.
 func folder(t *testing.T, version string, s ssh.Signer) string {
 	t.Helper()
+	return folderWith(t, version, s, hostFiles)
+}
+
+func folderWith(t *testing.T, version string, s ssh.Signer, host map[string]string) string {
+	t.Helper()
 	dir := t.TempDir()
-	images := filepath.Join(dir, ImagesDir)
-	m := manifest.Manifest{Format: manifest.Format, Version: version, Commit: "c0ffee"}
+	set := Set{filepath.Join(dir, verify.ImagesDir), filepath.Join(dir, verify.HostDir), filepath.Join(dir, verify.TrustDir)}
+	for name, text := range host {
+		write(t, filepath.Join(set.Host, name), text)
+	}
+	if err := modes(set.Host); err != nil {
+		t.Fatal(err)
+	}
+	if err := Trust(set.Trust, []ssh.PublicKey{s.PublicKey()}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	m := manifest.Manifest{Format: manifest.Format, Version: version, Commit: "c0ffee", Toolchain: manifest.Toolchain{Go: "go1.26", Tamago: "v1.26.0"}}
+	if err := set.hostFiles(&m); err != nil {
+		t.Fatal(err)
+	}
+	seal(t, set.Images, m, s)
+	return dir
+}
+
+// seal makes images, describes them and signs.
+func seal(t *testing.T, images string, m manifest.Manifest, s ssh.Signer) {
+	t.Helper()
 	for _, name := range []string{"vtpm-stub", "vtpmmgr-stub"} {
-		text := name + " " + version
+		text := name + " " + m.Version
 		write(t, filepath.Join(images, name), text)
 		m.Images = append(m.Images, manifest.Image{Digest: manifest.Sum(name, []byte(text)), PVHEntry: "0x1000", Package: "x"})
 	}
+	write(t, filepath.Join(images, manifest.SBOMFile), "{}")
+	m.Files = []manifest.Digest{manifest.Sum(manifest.SBOMFile, []byte("{}"))}
 	b, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if m.Format == manifest.Format1 {
+		b = []byte(strings.NewReplacer(",\n  \"host\": []", "", ",\n  \"trust\": []", "").Replace(string(b)))
 	}
 	write(t, filepath.Join(images, manifest.File), string(b))
 	if _, err := Sign(images, s); err != nil {
 		t.Fatal(err)
 	}
-	if err := Trust(filepath.Join(dir, TrustDir), []ssh.PublicKey{s.PublicKey()}, "test"); err != nil {
+}
+
+// tree reads all files below a folder.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, name)
+		b, err := os.ReadFile(name)
+		all[rel] = string(b)
+		return err
+	})
+	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, ToolsDir, "vtpmctl"), "tool")
-	write(t, filepath.Join(dir, ConfigDir, "guest1.cfg"), "kernel = '/boot/vmlinuz'\n")
-	write(t, filepath.Join(dir, ConfigDir, "vtpm1.cfg"), "# a vTPM\nkernel = '/usr/local/lib/xenvtpm/vtpm-stub'\n")
-	write(t, filepath.Join(dir, ShareDir, "man/man8/vtpmctl.8"), ".TH")
-	write(t, filepath.Join(dir, DocDir, "LICENSE"), "BSD")
-	return dir
+	return all
 }
 
 func TestInstall(t *testing.T) {
@@ -85,27 +134,62 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s is missing", name)
 		}
 	}
-	for name, mode := range map[string]os.FileMode{"usr/local/sbin/vtpmctl": 0o755, "var/lib/xenvtpm": 0o700, "usr/local/lib/xenvtpm": 0o755} {
+	for name, mode := range map[string]os.FileMode{"usr/local/sbin/vtpmctl": 0o755, "usr/local/share/man/man8/vtpmctl.8": 0o644, "var/lib/xenvtpm": 0o700, "usr/local/lib/xenvtpm": 0o755} {
 		if st, err := os.Stat(filepath.Join(dest, name)); err != nil || st.Mode().Perm() != mode {
 			t.Errorf("%s: %v %v", name, st.Mode(), err)
 		}
 	}
-	// An upgrade by the same signer replaces the images as a whole.
-	write(t, filepath.Join(dest, "usr/local/lib/xenvtpm/leftover"), "x")
-	if err := Install(folder(t, "1.1.0", key), dest, "/usr/local", t.Logf); err != nil {
+	// An upgrade by the same signer replaces the images as a whole, and what the
+	// older release had and the new one has not is gone, unless it was changed.
+	fewer := map[string]string{"sbin/vtpmctl": "tool 1.1.0", "sbin/vtpmd": "new"}
+	write(t, filepath.Join(dest, "usr/local/share/xenvtpm/xl-configs/guest1.cfg"), "mine")
+	if err := Install(folderWith(t, "1.1.0", key, fewer), dest, "/usr/local", t.Logf); err != nil {
 		t.Fatal(err)
 	}
-	b, _ := os.ReadFile(filepath.Join(dest, "usr/local/lib/xenvtpm/vtpm-stub"))
-	if string(b) != "vtpm-stub 1.1.0" || exists(filepath.Join(dest, "usr/local/lib/xenvtpm/leftover")) {
-		t.Errorf("after the upgrade: %q", b)
+	got := tree(t, filepath.Join(dest, "usr/local"))
+	for name, want := range map[string]string{"lib/xenvtpm/vtpm-stub": "vtpm-stub 1.1.0", "sbin/vtpmctl": "tool 1.1.0", "sbin/vtpmd": "new",
+		"share/xenvtpm/xl-configs/guest1.cfg": "mine", "share/doc/xenvtpm/LICENSE": "", "share/man/man8/vtpmctl.8": ""} {
+		if got[name] != want {
+			t.Errorf("after the upgrade: %s is %q, want %q", name, got[name], want)
+		}
+	}
+	leftover := filepath.Join(dest, "usr/local/lib/xenvtpm/leftover")
+	write(t, leftover, "x")
+	if err := Install(folder(t, "1.2.0", key), dest, "/usr/local", t.Logf); err != nil || exists(leftover) {
+		t.Errorf("over a folder with something else in it: %v", err)
 	}
 }
 
-// The installed configurations boot the installed images, whatever the prefix.
+// The umask of who installs does not decide who may read what is installed.
+func TestInstallUmask(t *testing.T) {
+	key, dest := signer(t), t.TempDir()
+	from := folder(t, "1.0.0", key)
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	if err := Install(from, dest, "/usr/local", t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dest, func(name string, d os.DirEntry, err error) error {
+		if err != nil || name == dest {
+			return err
+		}
+		if info, err := d.Info(); err == nil && info.Mode().Perm()&0o044 != 0o044 && !strings.HasSuffix(name, "var/lib/xenvtpm") {
+			t.Errorf("%s: mode %v", name, info.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The installed configurations boot the installed images, whatever the prefix, and
+// are still what was signed.
 func TestInstalledConfigs(t *testing.T) {
 	for _, prefix := range []string{"/usr/local", "/usr", "/opt/x y"} {
-		dest := t.TempDir()
-		if err := Install(folder(t, "1.0.0", signer(t)), dest, prefix, t.Logf); err != nil {
+		dest, key := t.TempDir(), signer(t)
+		from := folder(t, "1.0.0", key)
+		if err := Install(from, dest, prefix, t.Logf); err != nil {
 			t.Fatal(err)
 		}
 		for name, want := range map[string]string{"vtpm1.cfg": prefix + "/lib/xenvtpm/vtpm-stub", "guest1.cfg": "/boot/vmlinuz"} {
@@ -138,7 +222,7 @@ func TestExamplesNameImages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kernel, err := f.Text("kernel"); err != nil || kernel != exampleLib+"/"+image {
+		if kernel, err := f.Text("kernel"); err != nil || kernel != verify.ExampleLib+"/"+image {
 			t.Errorf("%s boots %q (%v)", file, kernel, err)
 		}
 		if !slices.ContainsFunc(build.Release, func(im build.Image) bool { return im.Name == image }) {
@@ -147,53 +231,9 @@ func TestExamplesNameImages(t *testing.T) {
 	}
 }
 
-// A host's own policy decides, and a refused release changes nothing.
-func TestInstallRefused(t *testing.T) {
-	key, dest := signer(t), t.TempDir()
-	if err := Install(folder(t, "1.0.0", key), dest, "/usr", t.Logf); err != nil {
-		t.Fatal(err)
-	}
-	trust := filepath.Join(dest, "etc/xenvtpm/trust")
-	write(t, filepath.Join(trust, verify.RulesFile), `{"quorum":1,"minVersion":"1.0.0"}`)
-	image := filepath.Join(dest, "usr/lib/xenvtpm/vtpm-stub")
-	for name, from := range map[string]string{
-		"another signer": folder(t, "2.0.0", signer(t)),
-		"a downgrade":    folder(t, "0.9.0", key),
-		"a changed image": func() string {
-			dir := folder(t, "2.0.0", key)
-			write(t, filepath.Join(dir, ImagesDir, "vtpm-stub"), "evil")
-			return dir
-		}(),
-	} {
-		var r *verify.Refusal
-		if err := Install(from, dest, "/usr", t.Logf); !errors.As(err, &r) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if b, _ := os.ReadFile(image); string(b) != "vtpm-stub 1.0.0" {
-			t.Fatalf("%s: the image is now %q", name, b)
-		}
-	}
-	if err := Install(folder(t, "2.0.0", key), dest, "usr", t.Logf); err == nil {
-		t.Error("a relative prefix is accepted")
-	}
-	// A damaged policy is no absent one.
-	write(t, filepath.Join(trust, verify.SignersFile), "x")
-	if err := Install(folder(t, "2.0.0", key), dest, "/usr", t.Logf); err == nil {
-		t.Error("installed under a damaged policy")
-	}
-}
-
-func TestCopyLeavesStrangersAlone(t *testing.T) {
-	from, to := folder(t, "1.0.0", signer(t)), filepath.Join(t.TempDir(), "lib")
-	write(t, filepath.Join(to, "precious"), "x")
-	if err := Copy(filepath.Join(from, ImagesDir), to); err == nil || !exists(filepath.Join(to, "precious")) {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestSign(t *testing.T) {
 	a, b := signer(t), signer(t)
-	images := filepath.Join(folder(t, "1.0.0", a), ImagesDir)
+	images := filepath.Join(folder(t, "1.0.0", a), verify.ImagesDir)
 	before, _ := filepath.Glob(filepath.Join(images, "*.sig"))
 	for range 2 {
 		if _, err := Sign(images, a); err != nil {

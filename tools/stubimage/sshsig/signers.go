@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 	"time"
@@ -174,6 +175,13 @@ func match(pattern, s string) bool {
 
 // Revoked is a set of keys that no signature may come from.
 type Revoked map[string]bool
+
+// With returns the keys of both lists.
+func (r Revoked) With(more Revoked) Revoked {
+	all := maps.Clone(more)
+	maps.Copy(all, r)
+	return all
+}
 
 // ParseRevoked reads a file of revoked keys, as ssh-keygen -r takes it: a binary
 // KRL, or a list with one public key a line. A line may also be a fingerprint,

@@ -46,6 +46,7 @@ const (
 	Missing       Code = "missing-file"
 	Changed       Code = "changed-file"
 	Extra         Code = "extra-file"
+	OldFormat     Code = "old-format"
 )
 
 // A Refusal is the error for images that were looked at and must not be used.
@@ -76,32 +77,40 @@ type Report struct {
 	Ignored []string `json:"ignored,omitempty"`
 }
 
-// Dir checks the folder at dir.
+// Dir checks the folder of images at dir.
 func Dir(dir string, p Policy) (*Report, error) {
+	report, _, err := folder(dir, p)
+	return report, err
+}
+
+// folder is Dir that also returns what it has read: whoever copies it, copies what
+// was verified.
+func folder(dir string, p Policy) (*Report, map[string][]byte, error) {
 	if p.Now.IsZero() {
 		p.Now = time.Now()
 	}
 	raw, err := readFile(dir, manifest.File, manifest.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, refuse(Missing, "no %s in %s", manifest.File, dir)
+		return nil, nil, refuse(Missing, "no %s in %s", manifest.File, dir)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report := &Report{}
-	if err := signatures(dir, raw, p, report); err != nil {
-		return nil, err
+	read := map[string][]byte{manifest.File: raw}
+	if err := signatures(dir, raw, p, report, read); err != nil {
+		return nil, nil, err
 	}
 	// Only what is signed is parsed.
 	m, err := manifest.Decode(raw)
 	if err != nil {
-		return nil, refuse(Malformed, "%v", err)
+		return nil, nil, refuse(Malformed, "%v", err)
 	}
 	report.Manifest = m
 	if err := fresh(m, p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return report, contents(dir, m, p)
+	return report, read, contents(dir, m, p, read)
 }
 
 // Image checks the image in file, compressed or not, with the whole folder it
@@ -149,7 +158,7 @@ func fresh(m *manifest.Manifest, p Policy) error {
 }
 
 // contents compares the folder with the manifest, both ways.
-func contents(dir string, m *manifest.Manifest, p Policy) error {
+func contents(dir string, m *manifest.Manifest, p Policy, read map[string][]byte) error {
 	for _, name := range p.Require {
 		if m.Image(name) == nil {
 			return refuse(Missing, "release %s has no image %s", m.Version, name)
@@ -158,18 +167,11 @@ func contents(dir string, m *manifest.Manifest, p Policy) error {
 	listed := map[string]bool{}
 	for _, d := range m.Digests() {
 		listed[d.Name] = true
-		b, err := readFile(dir, d.Name, d.Size)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return refuse(Missing, "%s is in the manifest and not in %s", d.Name, dir)
-		case errors.Is(err, errNotPlain), errors.Is(err, errTooBig):
-			return refuse(Changed, "%v", err)
-		case err != nil:
+		b, err := described(dir, d)
+		if err != nil {
 			return err
 		}
-		if err := d.Check(b); err != nil {
-			return refuse(Changed, "%s: %v", d.Name, err)
-		}
+		read[d.Name] = b
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -183,8 +185,25 @@ func contents(dir string, m *manifest.Manifest, p Policy) error {
 	return nil
 }
 
+// described reads a file that must be as the manifest says.
+func described(dir string, d manifest.Digest) ([]byte, error) {
+	b, err := readFile(dir, filepath.FromSlash(d.Name), d.Size)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, refuse(Missing, "%s is in the manifest and not in %s", d.Name, dir)
+	case errors.Is(err, errNotPlain), errors.Is(err, errTooBig):
+		return nil, refuse(Changed, "%v", err)
+	case err != nil:
+		return nil, err
+	}
+	if err := d.Check(b); err != nil {
+		return nil, refuse(Changed, "%s: %v", d.Name, err)
+	}
+	return b, nil
+}
+
 // signatures counts the signers of raw.
-func signatures(dir string, raw []byte, p Policy, report *Report) error {
+func signatures(dir string, raw []byte, p Policy, report *Report, read map[string][]byte) error {
 	names, err := signatureFiles(dir)
 	if err != nil {
 		return err
@@ -199,7 +218,7 @@ func signatures(dir string, raw []byte, p Policy, report *Report) error {
 	var first *Refusal
 	count := newCounter()
 	for _, base := range names {
-		signer, err := one(dir, base, raw, p)
+		signer, err := one(dir, base, raw, p, read)
 		var r *Refusal
 		switch {
 		case errors.As(err, &r):
@@ -248,7 +267,7 @@ func signatureFiles(dir string) ([]string, error) {
 }
 
 // one checks a signature file and returns the allowed signer whose it is.
-func one(dir, name string, raw []byte, p Policy) (*sshsig.AllowedSigner, error) {
+func one(dir, name string, raw []byte, p Policy, read map[string][]byte) (*sshsig.AllowedSigner, error) {
 	b, err := readFile(dir, name, sshsig.MaxSize)
 	if errors.Is(err, errNotPlain) || errors.Is(err, errTooBig) {
 		return nil, refuse(BadSignature, "%v", err)
@@ -256,6 +275,7 @@ func one(dir, name string, raw []byte, p Policy) (*sshsig.AllowedSigner, error) 
 	if err != nil {
 		return nil, err
 	}
+	read[name] = b
 	s, err := sshsig.Parse(b)
 	if err != nil {
 		return nil, refuse(BadSignature, "%v", err)

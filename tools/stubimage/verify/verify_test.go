@@ -46,7 +46,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: t.TempDir(), alice: newSigner(t), bob: newSigner(t), carl: newSigner(t)}
-	f.m = manifest.Manifest{Format: manifest.Format, Version: "1.2.3", Commit: "c0ffee"}
+	f.m = manifest.Manifest{Format: manifest.Format, Version: "1.2.3", Commit: "c0ffee", Toolchain: manifest.Toolchain{Go: "go1.26", Tamago: "v1.26.0"}}
 	for _, name := range []string{"vtpm-stub", "vtpmmgr-stub"} {
 		image, packed := []byte("image "+name), []byte("packed "+name)
 		f.write(name, image)
@@ -208,7 +208,7 @@ func TestRefused(t *testing.T) {
 		{"prerelease of the minimum", func(f *fixture) { f.m.Version = "1.2.0-rc.1"; f.seal() }, OldVersion, "below"},
 		{"release expired", func(f *fixture) { f.m.Expires = "2026-05-31T23:59:59Z"; f.seal() }, Expired, "2026-05-31"},
 		{"another format, signed", func(f *fixture) {
-			f.write(manifest.File, bytes.Replace(f.read(manifest.File), []byte(manifest.Format), []byte("xen-vtpm-images/2"), 1))
+			f.write(manifest.File, bytes.Replace(f.read(manifest.File), []byte(manifest.Format), []byte("xen-vtpm-images/3"), 1))
 			f.sign("alice", f.alice, manifest.Namespace)
 			f.sign("bob", f.bob, manifest.Namespace)
 		}, Malformed, "format"},

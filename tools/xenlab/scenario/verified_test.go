@@ -16,11 +16,13 @@ import (
 func signedImages(t *testing.T) *Workshop {
 	t.Helper()
 	w := &Workshop{Images: filepath.Join(t.TempDir(), "images")}
-	m := manifest.Manifest{Format: manifest.Format, Version: "0.0.0-dev", Commit: "unknown"}
+	m := manifest.Manifest{Format: manifest.Format, Version: "0.0.0-dev", Commit: "unknown", Toolchain: manifest.Toolchain{Go: "go1.26", Tamago: "v1.26.0"}}
 	for _, name := range stubs {
 		writeFile(t, filepath.Join(w.Images, name), name)
 		m.Images = append(m.Images, manifest.Image{Digest: manifest.Sum(name, []byte(name)), PVHEntry: "0x101000", Package: "x/" + name})
 	}
+	writeFile(t, filepath.Join(w.Images, manifest.SBOMFile), "{}")
+	m.Files = []manifest.Digest{manifest.Sum(manifest.SBOMFile, []byte("{}"))}
 	text, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
