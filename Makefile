@@ -35,6 +35,7 @@ vet-metal: ## go vet of the packages that only a TamaGo toolchain builds
 
 unit: ## unit tests with the race detector, import rules included
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	$(GO) test -run TestExplore ./vtpmmgr-stub/manager
 
 fuzz: ## every fuzz target for FUZZTIME
 	$(GO) run ./tools/fuzz -time $(FUZZTIME)

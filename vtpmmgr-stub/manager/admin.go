@@ -78,6 +78,9 @@ func (m *Manager) adminRequest(req *Request, r proto.Request) answer {
 	if res != proto.Success {
 		return answer{result: res}
 	}
+	if !op.offline && !m.settled() && m.degraded == nil {
+		return refuse(errNotCounted)
+	}
 	if m.degraded != nil && !op.offline {
 		return refuse(fmt.Errorf("%w: %v", errDegraded, m.degraded))
 	}
@@ -167,7 +170,10 @@ func (m *Manager) adminAnswer(out any) answer {
 	return answer{body: append(body, b[:min(len(b), proto.MaxBody-4)]...)}
 }
 
-var errDegraded = errors.New("the manager is degraded")
+var (
+	errDegraded   = errors.New("the manager is degraded")
+	errNotCounted = errors.New("the hardware TPM does not count at present, so that nothing can be shown as durable; try again")
+)
 
 // refuse names an error to the administrator.
 func refuse(err error) answer {
@@ -185,7 +191,7 @@ func refuse(err error) answer {
 		{errTooMany, proto.Size}, {store.ErrTooBig, proto.Size},
 		{store.ErrFull, proto.NoSpace}, {store.ErrDamaged, proto.DamagedStore},
 		{errClosed, proto.Disabled}, {hwtpm.ErrPCRMismatch, proto.Disabled},
-		{hwtpm.ErrPCRBank, proto.Unavailable}, {hwtpm.ErrUnsupported, proto.Unavailable}, {errNoAttest, proto.Unavailable}, {hwtpm.ErrNoTPM, proto.Unavailable}, {hwtpm.ErrBusy, proto.Unavailable},
+		{hwtpm.ErrPCRBank, proto.Unavailable}, {hwtpm.ErrUnsupported, proto.Unavailable}, {errNoAttest, proto.Unavailable}, {errNotCounted, proto.Unavailable}, {hwtpm.ErrNoTPM, proto.Unavailable}, {hwtpm.ErrBusy, proto.Unavailable},
 	} {
 		if errors.Is(err, c.err) {
 			res = c.res

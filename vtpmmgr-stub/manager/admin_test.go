@@ -325,7 +325,7 @@ func TestFullPages(t *testing.T) {
 	for i := range 300 {
 		s.m.events.add(Event{Kind: EventDamaged, Domain: uint16(i), Count: 1, UUID: uuid(i), Text: long[:maxEventText]})
 		if len(s.m.events.pending) == maxPending {
-			if err := s.m.commit(); err != nil {
+			if err := s.m.commit(nil); err != nil {
 				t.Fatal(err)
 			}
 		}

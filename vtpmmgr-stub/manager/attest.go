@@ -45,6 +45,9 @@ func (m *Manager) attester() (*authority, error) {
 	if !ok {
 		return nil, errNoAttest
 	}
+	if !m.settled() && m.degraded == nil {
+		return nil, errNotCounted
+	}
 	if m.degraded != nil {
 		return nil, fmt.Errorf("%w: %v", errDegraded, m.degraded)
 	}

@@ -87,12 +87,12 @@ func BenchmarkStart100k(b *testing.B) {
 			b.Fatal(err)
 		}
 		if m.store.Dirty() > maxDirty {
-			if err := m.commit(); err != nil {
+			if err := m.commit(nil); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	if err := m.commit(); err != nil {
+	if err := m.commit(nil); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

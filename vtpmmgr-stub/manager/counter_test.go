@@ -111,3 +111,46 @@ func TestBusyTPMPasses(t *testing.T) {
 		t.Errorf("after a restart: %v", err)
 	}
 }
+
+// While an increment is owed, nothing of its commit is shown or taken over; once
+// it is made, all of it.
+func TestOwedIsNotShown(t *testing.T) {
+	hw := newTPM()
+	m := start(t, config(t, newDisk(diskSize), hw))
+	s := &site{t: t, m: m, a: &proto.Client{S: client{m: m, admin: true}}}
+	if err := vtpmClient(m, 1).SaveHashKey(record(1)); err != nil {
+		t.Fatal(err)
+	}
+	hw.fail = failOp("increment", hwtpm.ErrBusy)
+	if err := s.do(proto.OrdCreate, proto.Target{UUID: uuid(7)}); !errors.Is(err, proto.Unavailable) {
+		t.Errorf("create: %v", err)
+	}
+	taken := false
+	if err := m.commit(func() { taken = true }); err == nil || taken {
+		t.Errorf("a commit behind one that is owed: %v, taken over: %v", err, taken)
+	}
+	if err := s.do(proto.OrdShow, proto.Target{UUID: uuid(7)}); !errors.Is(err, proto.Unavailable) {
+		t.Errorf("shown: %v", err)
+	}
+	if _, err := vtpmClient(m, 1).LoadHashKey(); !errors.Is(err, proto.Fail) {
+		t.Errorf("load: %v", err)
+	}
+	if _, err := vtpmClient(m, 50).LoadHashKey(); !errors.Is(err, proto.Fail) {
+		t.Errorf("load of an unknown uuid: %v", err) // it may be unknown before the commit only
+	}
+	hw.fail = nil
+	if err := s.a.Admin(proto.OrdShow, proto.Target{UUID: uuid(7)}, &proto.VTPM{}); err != nil {
+		t.Errorf("shown afterwards: %v", err)
+	}
+	if r, err := vtpmClient(m, 1).LoadHashKey(); err != nil || r != record(1) {
+		t.Errorf("load afterwards: %v", err)
+	}
+	hw.fail = failOp("increment", hwtpm.ErrBusy)
+	if err := m.commit(func() { taken = true }); err == nil || taken {
+		t.Errorf("a commit that is owed: %v, taken over: %v", err, taken)
+	}
+	hw.fail = nil
+	if !m.settled() || !taken {
+		t.Error("what was owed is not taken over")
+	}
+}

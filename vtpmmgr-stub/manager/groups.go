@@ -190,16 +190,14 @@ func printable(s string) bool {
 	return s != "" && len(s) <= maxGroupName
 }
 
-// then commits what was staged and runs f, or discards it.
+// then commits what was staged, and runs f when it counts. The caller discards
+// what an error leaves staged.
 func (m *Manager) then(f func()) error {
-	if err := m.commit(); err != nil {
-		if !m.passing(err) {
-			m.degrade(err)
-		}
-		return err
+	err := m.commit(f)
+	if err != nil && !m.passing(err) {
+		m.degrade(err)
 	}
-	f()
-	return nil
+	return err
 }
 
 // applyPolicy replaces the approved states of a group, which may be closed, or

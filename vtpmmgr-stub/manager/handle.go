@@ -19,48 +19,60 @@ type answer struct {
 }
 
 // Handle serves a batch of requests, at most one of each client, and returns
-// their answers in the same order. All saves of the batch share one commit, and
-// are answered only after it, and the hardware counter, are durable.
+// their answers in the same order. All saves of the batch share one commit; the
+// rest comes after it.
 func (m *Manager) Handle(batch []Request) [][]byte {
-	answers := make([]answer, len(batch))
-	var waiting, late []int
-	for i := range batch {
-		m.Metrics.Requests++
-		if isLate(batch[i].Frame) {
-			late = append(late, i)
-			continue
-		}
-		answers[i] = m.one(&batch[i])
-		if answers[i].staged {
-			waiting = append(waiting, i)
-		}
-		if m.store != nil && len(waiting) > 0 && m.store.Dirty() > maxDirty {
-			m.settle(answers, waiting)
-			waiting = nil
-		}
-	}
-	if len(waiting) > 0 {
-		m.settle(answers, waiting)
-	}
-	for _, i := range late {
-		answers[i] = m.one(&batch[i])
-	}
 	out := make([][]byte, len(batch))
-	for i, a := range answers {
-		if a.result != proto.Success {
-			m.Metrics.Refusals++
-		}
-		out[i] = proto.AppendResponse(nil, frameTag(batch[i].Frame), a.result, a.body)
-	}
+	m.answerAll(batch, func(i int, rsp []byte) { out[i] = rsp })
 	return out
 }
 
-// isLate: requests that commit or discard on their own, or take the hardware TPM
-// for long, come after the commit of the batch's saves.
-func isLate(frame []byte) bool {
+// answerAll gives the answer to each request of a batch to reply, as soon as
+// there is one: saves first, right after their commit.
+func (m *Manager) answerAll(batch []Request, reply func(i int, rsp []byte)) {
+	var waiting []int
+	send := func(i int, a answer) {
+		if a.result != proto.Success {
+			m.Metrics.Refusals++
+		}
+		reply(i, proto.AppendResponse(nil, frameTag(batch[i].Frame), a.result, a.body))
+	}
+	settle := func() {
+		if len(waiting) == 0 {
+			return
+		}
+		result := m.settle(len(waiting))
+		for _, i := range waiting {
+			send(i, answer{result: result})
+		}
+		waiting = waiting[:0]
+	}
+	for i := range batch {
+		m.Metrics.Requests++
+		if !isSave(batch[i].Frame) {
+			continue
+		}
+		if a := m.one(&batch[i]); a.staged {
+			waiting = append(waiting, i)
+		} else {
+			send(i, a)
+		}
+		if m.store != nil && m.store.Dirty() > maxDirty {
+			settle()
+		}
+	}
+	settle()
+	for i := range batch {
+		if !isSave(batch[i].Frame) {
+			send(i, m.one(&batch[i]))
+		}
+	}
+}
+
+// isSave: a request whose answer waits for a commit.
+func isSave(frame []byte) bool {
 	r, err := proto.ParseRequest(frame)
-	return err == nil && (r.Tag == proto.TagMgmt ||
-		r.Tag == proto.TagVTPM && (r.Ordinal == proto.OrdCertifyKey || r.Ordinal == proto.OrdDeepQuote))
+	return err == nil && r.Tag == proto.TagVTPM && r.Ordinal == proto.OrdSaveHashKey
 }
 
 // frameTag is the tag of a frame, 0 if it has none.
@@ -71,23 +83,25 @@ func frameTag(frame []byte) proto.Tag {
 	return proto.Tag(binary.BigEndian.Uint16(frame))
 }
 
-// settle commits and gives the waiting requests their final result.
-func (m *Manager) settle(answers []answer, waiting []int) {
-	if m.degraded == nil {
-		err := m.commit()
-		if err == nil {
-			m.Metrics.Saves += uint64(len(waiting))
-			return
-		}
-		if m.passing(err) {
-			m.logf("saves refused for now, the hardware TPM does not count: %v", err)
-		} else {
-			m.degrade(err)
-		}
+// settle commits the saves that were staged, and is their result. What is refused
+// does not stay staged: it would become durable with somebody else's commit,
+// when its vTPM has gone on from another state.
+func (m *Manager) settle(saves int) proto.Result {
+	if m.degraded != nil {
+		return proto.Fail
 	}
-	for _, i := range waiting {
-		answers[i] = answer{result: proto.Fail}
+	err := m.commit(nil)
+	if err == nil {
+		m.Metrics.Saves += uint64(saves)
+		return proto.Success
 	}
+	if !m.passing(err) {
+		m.degrade(err)
+		return proto.Fail
+	}
+	m.logf("saves refused for now, the hardware TPM does not count: %v", err)
+	m.discard()
+	return proto.Fail
 }
 
 // one dispatches a request.
@@ -126,7 +140,7 @@ func (m *Manager) vtpmRequest(req *Request, r proto.Request) answer {
 		if len(r.Body) != 0 {
 			return answer{result: proto.BadParameter}
 		}
-		if m.degraded != nil {
+		if !m.settled() {
 			return answer{result: proto.Fail}
 		}
 		res, body := m.load(req)

@@ -14,7 +14,6 @@ package manager
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -91,6 +90,8 @@ type Manager struct {
 	secret  rootSecret
 	nv      uint64 // the hardware counter's value
 	owed    bool   // the disk's counter is nv+1, and the increment is still to be made
+	unsure  bool   // an increment was sent, and whether it was made is not known
+	taken   func() // takes the last commit over into memory, once it counts
 	open    map[proto.UUID]ClientID
 	groups  map[proto.UUID]*group
 	events  eventLog
@@ -140,71 +141,4 @@ func (m *Manager) Disconnected(c ClientID) {
 			delete(m.open, u)
 		}
 	}
-}
-
-// commit makes the staged changes durable and moves the hardware counter.
-func (m *Manager) commit() error {
-	if err := m.settleOwed(); err != nil {
-		return err
-	}
-	if err := m.events.stage(m.store); err != nil {
-		m.logf("event log: %v", err)
-	}
-	next := m.nv
-	if !m.c.RollbackOff {
-		next++
-	}
-	if err := m.store.Commit(next); err != nil {
-		return err
-	}
-	m.Metrics.Commits++
-	if m.c.RollbackOff {
-		return nil
-	}
-	m.owed = true
-	return m.settleOwed()
-}
-
-// settleOwed makes the increment that the last commit still owes. Until it is
-// made nothing of that commit is acknowledged and no other is begun: two disks
-// with the same counter could not be told apart.
-func (m *Manager) settleOwed() error {
-	if !m.owed {
-		return nil
-	}
-	if err := m.increment(m.nv + 1); err != nil {
-		return err
-	}
-	m.nv, m.owed = m.nv+1, false
-	return nil
-}
-
-// passing reports whether an error of the hardware TPM may pass: somebody else
-// holds it, or its driver gave up waiting. The store is not in doubt.
-func (m *Manager) passing(err error) bool {
-	return m.owed && (errors.Is(err, hwtpm.ErrBusy) || errors.Is(err, hwtpm.ErrNoTPM) || errors.Is(err, hwtpm.ErrNoSpace))
-}
-
-// increment brings the hardware counter to want, its value plus one. An answer
-// that is lost is asked for again.
-func (m *Manager) increment(want uint64) error {
-	err := m.c.HW.Increment()
-	for range 3 {
-		if err == nil {
-			return nil
-		}
-		m.logf("hardware TPM: %v; reading the counter", err)
-		now, rerr := m.c.HW.Counter()
-		switch {
-		case rerr != nil:
-			err = rerr
-		case now == want:
-			return nil
-		case now == want-1:
-			err = m.c.HW.Increment()
-		default:
-			return fmt.Errorf("%w: it is %d, expected %d", ErrCounterMoved, now, want)
-		}
-	}
-	return err
 }

@@ -154,6 +154,9 @@ func (m *Manager) openUnsealed(p *store.Probed, anchor hwtpm.Anchor) error {
 	if err := m.store.Repair(); err != nil {
 		return err
 	}
+	if err := m.catchUp(); err != nil {
+		return err
+	}
 	if anchor.State != hwtpm.AnchorActive {
 		m.logf("hardware TPM did not remember this store as finished; it does now")
 		if err := m.c.HW.SetAnchor(hwtpm.Anchor{State: hwtpm.AnchorActive, Manager: p.ID}); err != nil {
@@ -196,19 +199,15 @@ func (m *Manager) unsealArea(payload []byte) error {
 }
 
 // checkCounter accepts the disk's counter if it is the hardware's, or the one
-// that follows: the last commit was flushed, and the power failed before the
-// increment.
+// that follows: the last commit was written, and the increment is still owed.
 func (m *Manager) checkCounter() error {
 	disk := m.store.Counter()
+	m.owed, m.unsure = false, false
 	switch {
 	case disk == m.nv:
 		return nil
 	case disk == m.nv+1 && !m.c.RollbackOff:
-		m.logf("the last commit was cut off before the hardware counter moved; moving it")
-		if err := m.increment(disk); err != nil {
-			return err
-		}
-		m.nv = disk
+		m.owed = true
 		return nil
 	case m.c.RollbackOff:
 		m.logf("WARNING: rollback=off: disk has counter %d, hardware %d: this may be an OLD disk, and is accepted", disk, m.nv)
@@ -218,6 +217,17 @@ func (m *Manager) checkCounter() error {
 	default:
 		return fmt.Errorf("%w (disk %d, hardware %d)", ErrCounterBehind, disk, m.nv)
 	}
+}
+
+// catchUp makes the increment that a commit before this start still owes. What
+// was read of the disk is durable by now, which Repair has seen to: a counter
+// that moves before its superblock is flushed would outlive it.
+func (m *Manager) catchUp() error {
+	if !m.owed {
+		return nil
+	}
+	m.logf("the last commit was cut off before the hardware counter moved; moving it")
+	return m.settleOwed()
 }
 
 // serve reads what the manager keeps in memory and makes one commit. The commit
@@ -235,7 +245,7 @@ func (m *Manager) serve() error {
 		m.logf("event log: %v", err)
 	}
 	m.events.add(Event{Time: m.unixNow(), Kind: EventStarted, Count: 1, UUID: m.store.ID(), Text: "manager started"})
-	if err := m.commit(); err != nil {
+	if err := m.commit(nil); err != nil {
 		return err
 	}
 	free, total := m.store.Space()
