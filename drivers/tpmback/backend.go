@@ -20,6 +20,10 @@ type Backend struct {
 	order   []*device // round-robin, order of attachment
 	next    int       // in order: who is asked first
 
+	attachments uint64          // so far
+	named       map[UUID]uint64 // the last attachment with a UUID
+	unnamed     uint64          // for those that were forgotten; 0: none were
+
 	rescan  bool
 	again   int64 // when to rescan after a failed request; 0: not
 	refused int   // devices over the limit at the last scan
@@ -32,7 +36,7 @@ func New(cfg Config) (*Backend, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	b := &Backend{cfg: cfg, devices: make(map[Frontend]*device), rescan: true}
+	b := &Backend{cfg: cfg, devices: make(map[Frontend]*device), named: make(map[UUID]uint64), rescan: true}
 	var err error
 	if b.watch, err = cfg.Store.Watch(cfg.Dir, b.changed); err != nil {
 		return nil, fmt.Errorf("tpmback: watching %s: %w", cfg.Dir, err)
@@ -171,6 +175,7 @@ func (b *Backend) list() ([]Frontend, error) {
 
 func (b *Backend) add(fe Frontend) {
 	d := &device{b: b, fe: fe, dir: fmt.Sprintf("%s/%d/%d", b.cfg.Dir, fe.Domain, fe.Handle), dirtyOwn: true}
+	b.attach(d)
 	b.devices[fe] = d
 	b.order = append(b.order, d)
 }
@@ -190,16 +195,6 @@ func (b *Backend) forget(d *device) {
 
 // Len is the number of devices that are known, connected or not.
 func (b *Backend) Len() int { return len(b.order) }
-
-// Attached reports whether a device of the domain is connected.
-func (b *Backend) Attached(dom abi.DomID) bool {
-	for _, d := range b.order {
-		if d.fe.Domain == dom && d.ring != nil {
-			return true
-		}
-	}
-	return false
-}
 
 // Next returns a request that waits, or nil. Frontends take turns. The caller
 // answers every request, at any time and in any order; until then its frontend

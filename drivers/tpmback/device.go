@@ -15,9 +15,12 @@ type device struct {
 	dir   string // ours
 	front string // the frontend's, once it is known
 	uuid  UUID
+	at    Attachment
 	watch *xenstore.Watch // of the frontend's state
 
 	machine   xenbus.Backend
+	closed    bool // the frontend closed before the toolstack wanted it
+	misled    bool // claims that cannot be understood were logged
 	dirtyOwn  bool
 	dirtyPeer bool
 	timer     int64 // 0: not armed
@@ -117,6 +120,7 @@ func (d *device) do(a xenbus.Action) {
 	case xenbus.Forget:
 		d.unwatch()
 		d.b.forget(d)
+		d.detach()
 	}
 }
 

@@ -30,25 +30,41 @@ func (d *device) readOwn() error {
 		return err
 	}
 	online, err := store.Read(d.dir + "/online")
-	switch {
-	case err != nil && !errors.Is(err, xenstore.ErrNotExist):
+	if err != nil && !errors.Is(err, xenstore.ErrNotExist) {
 		return err
+	}
+	renewed := false
+	if d.machine.Phase != xenbus.BackNew && online != "0" {
+		if renewed, err = d.renewed(state); err != nil {
+			return err
+		}
+	}
+	switch {
 	case online == "0" && d.machine.Phase == xenbus.BackRemoving && state == xenbus.Closing:
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackAskedAgain})
 	case online == "0":
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackOffline})
 	case d.machine.Phase == xenbus.BackNew:
 		return d.start()
-	case state == xenbus.Initialising:
-		// Made anew in the same place, before we had noticed the removal.
-		d.unwatch()
-		if err := d.identify(); err != nil {
-			return err
-		}
-		d.apply(xenbus.BackEvent{Kind: xenbus.BackReset})
-		d.tried = ringNodes{}
-		d.dirtyPeer = true
+	case renewed:
+		return d.restart()
 	}
+	return nil
+}
+
+// restart takes in a device that was made anew in the same place, before we had
+// noticed the removal. It begins with the end of the old one's connection.
+func (d *device) restart() error {
+	d.unwatch()
+	d.disconnect()
+	d.detach()
+	d.b.attach(d)
+	d.tried = ringNodes{}
+	if err := d.identify(); err != nil {
+		return err
+	}
+	d.apply(xenbus.BackEvent{Kind: xenbus.BackReset})
+	d.dirtyPeer = true
 	return nil
 }
 
@@ -85,6 +101,7 @@ func (d *device) identify() error {
 	if d.uuid, err = ParseUUID(text); err != nil {
 		return err
 	}
+	d.b.name(&d.at, d.uuid)
 	err = store.Transaction(func(tx *xenstore.Tx) error {
 		if _, err := xenbus.ReadState(tx, d.dir); err != nil {
 			return err
@@ -136,6 +153,7 @@ func (d *device) readPeer() error {
 	if err != nil {
 		return err
 	}
+	d.noteClosed(s)
 	ev := xenbus.BackEvent{Kind: xenbus.BackFrontend, Frontend: s}
 	if s == xenbus.Initialised || s == xenbus.Connected {
 		nodes, err := d.readRing()

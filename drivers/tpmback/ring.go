@@ -28,6 +28,9 @@ func (d *device) connect() xenbus.BackEvent {
 	nodes, err := d.readRing()
 	if err == nil {
 		d.tried = nodes
+		err = d.claims()
+	}
+	if err == nil {
 		err = d.join(nodes)
 	}
 	if err != nil {
@@ -110,7 +113,7 @@ func (d *device) take() *Request {
 	req, outcome, err := r.tpm.Poll()
 	switch outcome {
 	case tpmif.Ready:
-		return &Request{Frontend: d.fe, UUID: d.uuid, Locality: req.Locality, Command: req.Command, dev: d, ring: r}
+		return &Request{Frontend: d.fe, UUID: d.uuid, Attachment: d.at, Locality: req.Locality, Command: req.Command, dev: d, ring: r}
 	case tpmif.Refused:
 		d.logf("refused a request: %v", err)
 		d.notify(r)
@@ -131,6 +134,8 @@ type Request struct {
 	UUID     UUID   // from our own directory, where only the toolstack writes
 	Locality uint8  // as the frontend claims
 	Command  []byte // a whole packet, valid until Respond or Drop
+
+	Attachment Attachment // what the frontend's device is
 
 	dev  *device
 	ring *ring

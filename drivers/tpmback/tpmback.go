@@ -77,6 +77,12 @@ type Config struct {
 	// and goes. They run inside Poll and must not call the Backend.
 	Connected    func(Frontend, UUID)
 	Disconnected func(Frontend, UUID)
+	// Detached, if set, is told of attachments that have ended: the toolstack's
+	// directory is gone, or another is in its place. closed says that the frontend
+	// had closed the device by itself before the toolstack asked for it, as a
+	// kernel does that shuts down in order. It runs inside Poll and must not call
+	// the Backend.
+	Detached func(a Attachment, closed bool)
 }
 
 func (c *Config) fill() error {

@@ -18,7 +18,7 @@ import (
 type guestTPM struct{ s *service.Service }
 
 func (g guestTPM) Send(cmd []byte) ([]byte, error) {
-	return bytes.Clone(g.s.Handle(&service.Request{From: "5/0", Domain: 5, Command: cmd})), nil
+	return bytes.Clone(g.s.Handle(&service.Request{From: "5/0", Attachment: service.Attachment{ID: 1, Domain: 5}, Command: cmd})), nil
 }
 
 // startVTPM brings up a vTPM over the manager, as its domain does.

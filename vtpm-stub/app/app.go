@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/evtchn"
 	"xenvtpm/board/xen/gnttab"
 	"xenvtpm/board/xen/xenstore"
@@ -77,6 +76,7 @@ func New(cfg Config) (*App, error) {
 	var err error
 	a.back, err = tpmback.New(tpmback.Config{
 		Store: cfg.Store, Channels: cfg.Channels, Grants: cfg.Grants, Logf: a.driverLogf,
+		Detached: a.detached,
 	})
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (a *App) start() {
 		a.greet(sc.Manager)
 	}
 	a.svc = service.Start(sc)
-	a.svc.SetAttached(func(d uint16) bool { return a.back.Attached(abi.DomID(d)) })
+	a.svc.SetClosed(a.back.Closed)
 	if !a.svc.Failed() {
 		a.cfg.Logf("vtpm: ready")
 	}
@@ -230,7 +230,7 @@ func (a *App) serve() bool {
 	}
 	a.breath = a.cfg.Channels.Now()
 	rsp := a.svc.Handle(&service.Request{
-		From: req.Frontend.String(), Domain: uint16(req.Frontend.Domain), UUID: req.UUID, Locality: req.Locality,
+		From: req.Frontend.String(), Attachment: attachment(req.Attachment), Locality: req.Locality,
 		Command: req.Command,
 		Cancelled: func() bool {
 			a.breathe()
@@ -244,6 +244,26 @@ func (a *App) serve() bool {
 		a.report()
 	}
 	return true
+}
+
+// attachment is a device as the service knows it.
+func attachment(a tpmback.Attachment) service.Attachment {
+	out := service.Attachment{ID: a.ID, Previous: a.Previous, Domain: uint16(a.Frontend.Domain), For: uint16(a.For), UUID: a.UUID}
+	switch a.Boot {
+	case tpmback.BootNew:
+		out.Boot = service.BootNew
+	case tpmback.BootRestore:
+		out.Boot = service.BootRestore
+	}
+	return out
+}
+
+// detached passes on that an attachment has ended. Before the start no command
+// was served, so there is nobody who would have to know.
+func (a *App) detached(at tpmback.Attachment, closed bool) {
+	if a.svc != nil {
+		a.svc.Detached(attachment(at), closed)
+	}
 }
 
 // deadline is when somebody has something to do without an event.

@@ -86,6 +86,13 @@ func (l *lines) count(part string) int {
 // boot starts everything: manager, vTPM, guest.
 func boot(t *testing.T, d *durable, cmdline string) *host {
 	t.Helper()
+	return bootAs(t, d, cmdline, "")
+}
+
+// bootAs is boot with what the toolstack says of the guest's start, "" for
+// nothing.
+func bootAs(t *testing.T, d *durable, cmdline, said string) *host {
+	t.Helper()
 	x := &host{t: t, h: xentest.New(t), log: &lines{t: t}}
 	x.ts = x.h.Toolstack()
 	t.Cleanup(x.off)
@@ -101,6 +108,9 @@ func boot(t *testing.T, d *durable, cmdline string) *host {
 	dev, err := x.ts.AddVTPM(guestDom, vtpmDom, 0, guestUUID)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if said != "" {
+		x.h.Set(dev.BackPath()+"/boot", said)
 	}
 	x.fe = &drivertest.LinuxFront{Dom: guest, Dev: dev}
 	if err := x.fe.Probe(); err != nil {

@@ -137,11 +137,13 @@ func TestProvisionFailed(t *testing.T) {
 
 func TestNewOptions(t *testing.T) {
 	for in, want := range map[string]func(Options) bool{
-		"":                        func(o Options) bool { return o.EKCerts == CertECC && !o.NoReset && !o.NoDeep },
+		"":                        func(o Options) bool { return o.EKCerts == CertECC && o.Reset == ResetGuest && !o.NoDeep },
 		"ekcert=none":             func(o Options) bool { return o.EKCerts == 0 },
 		"ekcert=all":              func(o Options) bool { return o.EKCerts == CertECC|CertRSA },
-		"ekcert=rsa reset=never":  func(o Options) bool { return o.EKCerts == CertRSA && o.NoReset },
-		"reset=guest deepquote=1": func(o Options) bool { return !o.NoReset && !o.NoDeep },
+		"ekcert=rsa reset=never":  func(o Options) bool { return o.EKCerts == CertRSA && o.Reset == ResetNever },
+		"reset=guest deepquote=1": func(o Options) bool { return o.Reset == ResetGuest && !o.NoDeep },
+		"reset=announced":         func(o Options) bool { return o.Reset == ResetAnnounced },
+		"reset=always":            func(o Options) bool { return o.Reset == ResetAlways },
 		"deepquote=0":             func(o Options) bool { return o.NoDeep },
 	} {
 		o, err := ParseOptions(mustOptions(t, in))
@@ -149,7 +151,7 @@ func TestNewOptions(t *testing.T) {
 			t.Errorf("%q: %+v, %v", in, o, err)
 		}
 	}
-	for _, in := range []string{"ekcert", "ekcert=", "ekcert=dsa", "reset", "reset=always", "deepquote", "deepquote=maybe"} {
+	for _, in := range []string{"ekcert", "ekcert=", "ekcert=dsa", "reset", "reset=sometimes", "deepquote", "deepquote=maybe"} {
 		if _, err := ParseOptions(mustOptions(t, in)); err == nil || !strings.Contains(err.Error(), strings.Split(in, "=")[0]) {
 			t.Errorf("%q: %v", in, err)
 		}

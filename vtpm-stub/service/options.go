@@ -18,7 +18,7 @@ type Options struct {
 	HWPCRs   uint32  // hwinitpcr=...: bit n: copy hardware PCR n at the start
 	RSA1024  bool    // rsa1024=1: allow RSA keys of 1024 bits
 	EKCerts  EKCerts // ekcert=ecc|rsa|all|none; default ecc
-	NoReset  bool    // reset=never: a new guest domain finds the TPM as the last one left it
+	Reset    Reset   // reset=guest|announced|always|never; default guest
 	NoDeep   bool    // deepquote=0: no vendor command for deep quotes
 	Locality LocalityPolicy
 }
@@ -62,8 +62,8 @@ func (o *Options) set(opt startinfo.Option) (err error) {
 		o.RSA1024, err = strconv.ParseBool(opt.Value)
 	case opt.Key == "ekcert" && !opt.Bare:
 		o.EKCerts, err = parseEKCerts(opt.Value)
-	case opt.Key == "reset" && (opt.Value == "guest" || opt.Value == "never"):
-		o.NoReset = opt.Value == "never"
+	case opt.Key == "reset" && !opt.Bare:
+		o.Reset, err = parseReset(opt.Value)
 	case opt.Key == "deepquote" && !opt.Bare:
 		var on bool
 		on, err = strconv.ParseBool(opt.Value)

@@ -38,12 +38,11 @@ type Engine interface {
 
 // Request is one packet of one guest.
 type Request struct {
-	From      string   // for the log
-	Domain    uint16   // the guest's number
-	UUID      [16]byte // of the guest's device, as the toolstack wrote it
-	Locality  uint8    // as the guest claims
-	Command   []byte
-	Cancelled func() bool // may be nil
+	From       string // for the log
+	Attachment Attachment
+	Locality   uint8 // as the guest claims
+	Command    []byte
+	Cancelled  func() bool // may be nil
 }
 
 // Service serves one TPM. One goroutine uses it at a time.
@@ -67,7 +66,7 @@ func New(engine Engine, locality LocalityPolicy, logf func(string, ...any)) *Ser
 		logf = func(string, ...any) {}
 	}
 	return &Service{
-		engine: engine, locality: locality, logf: logf, guests: guests{logf: logf},
+		engine: engine, locality: locality, logf: logf, guests: newGuests(logf),
 		refused: make(map[string]bool), buf: make([]byte, MaxPacket),
 	}
 }
@@ -95,12 +94,12 @@ func (s *Service) Handle(r *Request) []byte {
 		return tpmwire.ErrorResponse(h.Tag, tpmwire.FaultSize)
 	}
 	family := h.Tag.RequestFamily()
-	if (family == tpmwire.Family20 || family == tpmwire.Family12) && !s.locality.Allows(r.UUID, r.Locality) {
+	if (family == tpmwire.Family20 || family == tpmwire.Family12) && !s.locality.Allows(r.Attachment.UUID, r.Locality) {
 		s.once(r, fmt.Sprintf("locality %d is not allowed", r.Locality))
 		return localityError(family)
 	}
-	if family == tpmwire.Family20 || family == tpmwire.Family12 {
-		s.arrive(r.Domain)
+	if (family == tpmwire.Family20 || family == tpmwire.Family12) && !s.arrive(r) {
+		return tpmwire.ErrorResponse(h.Tag, tpmwire.FaultFailure)
 	}
 	switch family {
 	case tpmwire.Family20:

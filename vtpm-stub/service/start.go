@@ -64,13 +64,18 @@ func (s *Service) open(cfg StartConfig) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.powerUp(cfg, tpm); err != nil {
+	resumed, err := s.powerUp(cfg, tpm, cfg.Options.Resume)
+	if err != nil {
 		return nil, err
 	}
-	s.guests.never = cfg.Options.NoReset
-	s.guests.cycle = func() (Engine, error) {
+	s.guests.reset = cfg.Options.Reset
+	s.guests.used, s.guests.resumed = resumed, resumed
+	s.guests.cycle = func(capped bool) (Engine, error) {
 		tpm.PowerOn()
-		return tpm, s.powerUp(cfg, tpm)
+		if _, err := s.powerUp(cfg, tpm, false); err != nil || !capped {
+			return tpm, err
+		}
+		return tpm, tpm.CapPCRs()
 	}
 	if !cfg.Options.NoDeep {
 		s.quoter = cfg.Manager
@@ -82,18 +87,20 @@ func (s *Service) open(cfg StartConfig) (Engine, error) {
 }
 
 // powerUp does what a platform does with a TPM that has just got power: Startup
-// and, unless it resumes, the first measurements.
-func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM) error {
-	resumed, err := startup(tpm, cfg.Options.Resume, s.logf)
+// and, unless it resumes, the first measurements. A resume is for the start of
+// the vTPM only: it is no guest's choice that it finds its PCRs again when it
+// boots.
+func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM, resume bool) (resumed bool, err error) {
+	resumed, err = startup(tpm, resume, s.logf)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if mask := cfg.Options.HWPCRs; mask != 0 && !resumed {
 		if err := copyHWPCRs(cfg.Manager, tpm, mask, s.logf); err != nil {
-			return fmt.Errorf("option hwinitpcr: %w", err)
+			return false, fmt.Errorf("option hwinitpcr: %w", err)
 		}
 	}
-	return nil
+	return resumed, nil
 }
 
 // restore makes the engine from the saved state, or a new TPM.
