@@ -54,6 +54,8 @@ var boots = []struct {
 	{"helper beside a preserved guest", "", "G1 uses; H1 helps 4; H1 uses; G1 uses refused; G2 made; G2 uses H1"},
 	{"helper for a restored guest", "", "H1 helps 4; H1 uses; H1 leaves; H2 helps 5 restore; H2 uses H1"},
 	{"helper whose domain never came", "", "H1 helps 4; H1 uses; H1 leaves; G2 made as 4; G2 dies; X1 made as 4; X1 uses"},
+	{"number used again while its helper is attached", "", "H1 helps 4; H1 uses; G2 made; G2 uses H1; G2 shuts down; G3 made as 4; G3 uses; H1 uses refused"},
+	{"the preserved one is destroyed later", "", "G1 uses; G2 made new; G2 uses; G2 shuts down; G1 dies; G3 made; G3 uses !"},
 	{"domain 0 is nobody", "", "D1 made; D1 uses; G1 uses; D1 uses G1; G1 shuts down; D1 uses G1 D1; G2 made; G2 uses"},
 	{"domain 0 measures without for-domain", "", "G1 uses; G1 shuts down; D1 made; D1 uses G1; G2 made; G2 uses"},
 	{"announced only: first", "reset=announced", "G1 uses !; X1 made; X1 uses refused; G1 uses ! G1"},
@@ -154,7 +156,7 @@ func (s *stage) plug(who string, n abi.DomID, args []string) {
 	s.t.Helper()
 	uuid := guestUUID
 	if who[0] != 'G' {
-		uuid = strings.Repeat(fmt.Sprintf("%x", who[0]&15), 8) + guestUUID[8:]
+		uuid = strings.Repeat(fmt.Sprintf("%02x", who[0]), 4) + guestUUID[8:]
 	}
 	devid := 0
 	if n == 0 {
