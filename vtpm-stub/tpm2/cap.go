@@ -32,8 +32,5 @@ func (t *TPM) CapPCRs() error {
 			t.pcrExtend(b, n, digest)
 		}
 	}
-	for n := range cappedPCRs {
-		t.pcrChanged(n)
-	}
 	return t.flush()
 }
