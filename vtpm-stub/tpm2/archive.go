@@ -10,6 +10,7 @@ type archive struct {
 	out     *writer
 	in      *reader
 	version uint16
+	err     error // more than that what is read is damaged
 }
 
 func (a *archive) loading() bool { return a.in != nil }
@@ -23,6 +24,14 @@ func (a *archive) need(version uint16) {
 
 // bad marks what was read as damaged.
 func (a *archive) bad() { a.in.fail(TPM_RC_VALUE) }
+
+// stale marks what was read as another run's.
+func (a *archive) stale() {
+	if a.in.rc == TPM_RC_SUCCESS {
+		a.err = ErrStale
+	}
+	a.bad()
+}
 
 func (a *archive) u8(v *uint8) {
 	if a.loading() {
@@ -125,7 +134,13 @@ func (a *archive) digest(d *digestBuf) {
 }
 
 func (a *archive) policy(p *policyAuth) {
-	a.hashAlg(&p.alg, true)
+	a.alg(&p.alg)
+	if a.loading() && p.alg == 0 && a.version < 3 {
+		p.alg = TPM_ALG_NULL // volatile state from before TPM2_Startup had no algorithm
+	}
+	if a.loading() && !hashImplemented(p.alg) && p.alg != TPM_ALG_NULL {
+		a.bad()
+	}
 	a.bytes(&p.digest, maxDigest)
 	if a.loading() && len(p.digest) != 0 && len(p.digest) != p.alg.DigestSize() {
 		a.bad()

@@ -349,7 +349,7 @@ func TestACTTick(t *testing.T) {
 	if !a.signaled || a.deadline != 0 {
 		t.Error("not signaled")
 	}
-	x.sc.act[3].deadline = x.msTime() + 7000
+	x.sc.act[3].deadline, x.sc.act[3].set = x.msTime()+7000, true
 	x.ok(x.cmd(TPM_CC_Shutdown, u16(TPM_SU_STATE)))
 	x.reboot()
 	x.start(TPM_SU_STATE)

@@ -51,14 +51,3 @@ func (t *TPM) tick() {
 	t.healDA(now)
 	t.tickACT(now)
 }
-
-// tickACT signals the timers that have run out.
-func (t *TPM) tickACT(now uint64) {
-	for i := range t.sc.act {
-		a := &t.sc.act[i]
-		if a.deadline != 0 && now >= a.deadline {
-			a.deadline = 0
-			a.signaled = true
-		}
-	}
-}

@@ -20,7 +20,7 @@ func cmdACTSetTimeout(t *TPM, c *call) RC {
 	case running:
 		a.deadline, a.signaled = 0, true
 	}
-	a.preserve = false
+	a.preserve, a.set = false, true
 	t.clearOrderly()
 	return TPM_RC_SUCCESS
 }

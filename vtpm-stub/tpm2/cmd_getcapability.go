@@ -230,12 +230,3 @@ func (t *TPM) capACT(w *writer, property, count uint32) (bool, RC) {
 	})
 	return more, TPM_RC_SUCCESS
 }
-
-// actRemaining returns the seconds left, rounded up.
-func (t *TPM) actRemaining(a *act) uint32 {
-	now := t.msTime()
-	if a.deadline == 0 || a.deadline <= now {
-		return 0
-	}
-	return uint32((a.deadline - now + 999) / 1000)
-}

@@ -170,61 +170,6 @@ func TestNVWriteAll(t *testing.T) {
 	x.ok(x.writeIndex(testIndex, "", []byte{1, 2, 3, 4}))
 }
 
-// TestNVStartup: what Startup clears in the attributes of an index.
-func TestNVStartup(t *testing.T) {
-	type row struct {
-		more, locks TPMA_NV
-		lost        TPMA_NV // after TPM Reset
-	}
-	for name, tt := range map[string]row{
-		"plain":        {0, nvReadLocked | nvWriteLocked, nvWriteLocked},
-		"clear":        {nvClearStClear, 0, nvWritten},
-		"read stclear": {nvReadStClear, nvReadLocked, nvReadLocked},
-		"write define": {nvWriteDefine, nvWriteLocked, 0},
-		"orderly":      {nvOrderly, 0, nvWritten},
-	} {
-		x := newTestTPM(t)
-		x.defineIndex(testIndex, "", nvNoDA|tt.more, 8)
-		x.ok(x.writeIndex(testIndex, "", []byte{1}))
-		x.nvSetAttrs(x.nvFind(testIndex), tt.locks, 0)
-		if err := x.flush(); err != nil {
-			t.Fatal(err)
-		}
-		before := x.nvFind(testIndex).pub.Attributes
-		x.reboot()
-		x.start(TPM_SU_CLEAR)
-		if got := before &^ x.nvFind(testIndex).pub.Attributes; got != tt.lost {
-			t.Errorf("%s: TPM Reset cleared 0x%x, want 0x%x", name, got, tt.lost)
-		}
-	}
-}
-
-// TestNVOrderly: an orderly index is in NV after Shutdown only; a power cut
-// loses it, a counter moves on.
-func TestNVOrderly(t *testing.T) {
-	for _, shutdown := range []bool{false, true} {
-		x := newTestTPM(t)
-		x.defineIndex(testIndex, "", nvNoDA|nvOrderly, 8)
-		x.ok(x.writeIndex(testIndex, "", []byte("volatile")))
-		ix := &nvIndex{pub: TPMS_NV_PUBLIC{Index: testIndex + 1, NameAlg: TPM_ALG_SHA256, DataSize: 8,
-			Attributes: nvOwnerRead | nvOwnerWrite | nvOrderly | nvWritten | TPMA_NV(TPM_NT_COUNTER)<<4}, data: u64(0x1234)}
-		x.nvAdd(ix)
-		if err := x.flush(); err != nil {
-			t.Fatal(err)
-		}
-		if shutdown {
-			x.ok(x.cmd(TPM_CC_Shutdown, u16(TPM_SU_CLEAR)))
-		}
-		x.reboot()
-		x.start(TPM_SU_CLEAR)
-		written := x.nvFind(testIndex).pub.Attributes.has(nvWritten)
-		count := nvUint64(x.nvFind(testIndex + 1))
-		if shutdown && (!written || count != 0x1234) || !shutdown && (written || count != 0x12FF) {
-			t.Errorf("shutdown %v: written %v, count 0x%x", shutdown, written, count)
-		}
-	}
-}
-
 func TestNVReadPublic(t *testing.T) {
 	x := newTestTPM(t)
 	x.defineIndex(testIndex, "", nvNoDA, 4)

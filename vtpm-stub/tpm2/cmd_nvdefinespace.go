@@ -31,12 +31,7 @@ func (t *TPM) nvDefine(authHandle Handle, auth []byte, pub TPMS_NV_PUBLIC) RC {
 		return TPM_RC_NV_DEFINED
 	}
 	ix := &nvIndex{pub: pub.clone(), auth: bytes.Clone(auth), data: make([]byte, pub.DataSize)}
-	for i := range ix.data {
-		ix.data[i] = 0xFF
-	}
-	if pub.Attributes.nt() != TPM_NT_ORDINARY {
-		clear(ix.data)
-	}
+	ix.blank()
 	return t.nvAdd(ix)
 }
 

@@ -38,24 +38,48 @@ func cmdStartup(t *TPM, c *call) RC {
 			return TPM_RC_LOCALITY
 		}
 	}
-	t.startup(su == TPM_SU_STATE, from)
+	t.startup(t.startKind(su), from)
 	return TPM_RC_SUCCESS
 }
 
-// startup changes the state for TPM Reset, Restart or Resume.
-func (t *TPM) startup(resume bool, from uint8) {
+// startKind is what a Startup makes of the Shutdown before it (TPM20-P3 section 9.3.1).
+type startKind uint8
+
+const (
+	tpmReset   startKind = iota // Startup(CLEAR) after no Shutdown or Shutdown(CLEAR)
+	tpmRestart                  // Startup(CLEAR) after Shutdown(STATE)
+	tpmResume                   // Startup(STATE) after Shutdown(STATE)
+)
+
+// startKind returns the kind of a Startup that is allowed.
+func (t *TPM) startKind(su uint16) startKind {
+	switch {
+	case su == TPM_SU_STATE:
+		return tpmResume
+	case t.perm.orderly == orderlyState:
+		return tpmRestart
+	}
+	return tpmReset
+}
+
+// startup changes the state for a TPM Reset, Restart or Resume.
+func (t *TPM) startup(kind startKind, from uint8) {
 	was := t.perm.orderly
-	reset := was != orderlyState
-	if reset {
+	t.dropHashEvent()
+	switch kind {
+	case tpmReset:
 		t.resetState()
-	} else {
-		t.sr.restartCount++
-	}
-	if !resume {
 		t.clearState()
+	case tpmRestart:
+		t.sr.restartCount++
+		t.clearState()
+	case tpmResume:
+		t.sr.restartCount++
+		t.resumeACT()
 	}
-	t.pcrStartup(resume, from)
-	t.nvStartup(!resume, was == orderlyNone)
+	t.platform.enabled = true // whatever it was
+	t.pcrStartup(kind == tpmResume, from)
+	t.nvStartup(kind, was == orderlyNone)
 	if t.perm.lockoutRecovery == 0 {
 		t.perm.lockoutAuthBad = false // only a restart lets lockoutAuth be tried again
 	}
@@ -84,7 +108,7 @@ func (t *TPM) resetState() {
 	}
 }
 
-// clearState is what TPM Reset and Restart do to State Clear data.
+// clearState is what TPM Reset and Restart do to State Clear data. phEnable is for startup.
 func (t *TPM) clearState() {
 	t.sr.clearCount++
 	pcr := &t.sc.pcr
@@ -92,12 +116,19 @@ func (t *TPM) clearState() {
 		clear(pcr[b][:])
 	}
 	t.sc.phEnableNV, t.sc.readOnly = true, false
-	t.owner.enabled, t.endorsement.enabled, t.platform.enabled = true, true, true
+	t.owner.enabled, t.endorsement.enabled = true, true
 	clear(t.platform.auth)
 	t.platform.auth = nil
-	t.platform.policy = policyAuth{alg: TPM_ALG_NULL}
 	t.sc.pcrAuth = nil
+	t.sc.act = [numACT]act{}
+	t.noPolicies()
+}
+
+// noPolicies gives the platform and the timers the policies that they have before anybody sets
+// some.
+func (t *TPM) noPolicies() {
+	t.platform.policy = policyAuth{alg: TPM_ALG_NULL}
 	for i := range t.sc.act {
-		t.sc.act[i] = act{policy: policyAuth{alg: TPM_ALG_NULL}}
+		t.sc.act[i].policy = policyAuth{alg: TPM_ALG_NULL}
 	}
 }

@@ -235,25 +235,39 @@ func withHeader(kind byte, body []byte) []byte {
 	return join([]byte("XVT2"), []byte{kind, 0}, u16(stateVersion), u32(uint32(stateHeader+len(body))), u32(0), body)
 }
 
-// FuzzVolatile loads arbitrary volatile state.
+// FuzzVolatile loads arbitrary volatile state, of a TPM that works and of one in failure mode; what
+// is accepted can be saved and loaded again.
 func FuzzVolatile(f *testing.F) {
 	x := fullTPM(f)
-	v, err := x.SaveVolatile()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(v[stateHeader:])
 	permanent := bytes.Clone(x.blob)
-	f.Fuzz(func(t *testing.T, body []byte) {
-		blob := withHeader(kindVolatile, body)
+	for _, change := range []func(){func() {}, x.HashStart, func() { x.fail(TPM_RC_FAILURE, "for the test") }} {
+		change()
+		v, err := x.SaveVolatile()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(x.Failed(), v[stateHeader:])
+	}
+	f.Fuzz(func(t *testing.T, failed bool, body []byte) {
+		kind := byte(kindVolatile)
+		if failed {
+			kind = kindFailed
+		}
 		x := &testTPM{t: quiet{t}, now: 5, keepFail: true}
 		n, err := Restore(x.testConfig("fuzz"), permanent)
 		if err != nil {
 			t.Fatal(err)
 		}
 		x.TPM = n
-		if x.LoadVolatile(blob) != nil {
+		if x.LoadVolatile(withHeader(kind, body)) != nil {
 			return
+		}
+		v, err := x.SaveVolatile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.LoadVolatile(v); err != nil || x.Failed() != failed {
+			t.Fatalf("loaded again: %v, failed %v", err, x.Failed())
 		}
 		for _, c := range seedCommands(f) {
 			x.Execute(0, c, x.buf[:])

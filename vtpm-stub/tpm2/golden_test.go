@@ -6,52 +6,43 @@ import (
 	"flag"
 	"os"
 	"testing"
+
+	"xenvtpm/vtpm-stub/tpmcrypto"
 )
 
-// update rewrites the golden files of the current version of the format. Once
-// a release has written that version, it must not be used for it any more.
-var update = flag.Bool("update", false, "rewrite testdata/state-v1-*.bin")
+// update rewrites the golden files of what this program writes. Once a release has
+// written a version, it must not be used for it any more.
+var update = flag.Bool("update", false, "rewrite testdata/state-*.bin")
 
-// goldenStates makes the states that testdata holds.
-func goldenStates(t *testing.T) map[string][]byte {
-	full := fullTPM(t)
-	v, err := full.SaveVolatile()
+// golden returns a golden state. written is what this program writes of the same; nil where it
+// writes a later version, and the file only has to be read for ever.
+func golden(t *testing.T, name string, written []byte) []byte {
+	t.Helper()
+	file := "testdata/state-" + name + ".bin"
+	if *update && written != nil {
+		if err := os.WriteFile(file, written, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string][]byte{"new": newRawTPM(t).blob, "running": bytes.Clone(full.blob), "volatile": v}
-	full.ok(full.cmd(TPM_CC_Shutdown, u16(TPM_SU_STATE)))
-	out["suspended"] = bytes.Clone(full.blob)
-	return out
+	if written != nil && !bytes.Equal(b, written) {
+		t.Errorf("%s: this program writes %d octets that differ from the golden %d: a changed layout needs a new version", name, len(written), len(b))
+	}
+	return b
 }
 
-func goldenFile(name string) string { return "testdata/state-v1-" + name + ".bin" }
-
 // TestGoldenStates: states that version 1 wrote are read, mean the same, and
-// this program still writes the same octets.
+// this program still writes the same octets of permanent state.
 func TestGoldenStates(t *testing.T) {
-	states := goldenStates(t)
-	if *update {
-		for name, b := range states {
-			if err := os.WriteFile(goldenFile(name), b, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	golden := map[string][]byte{}
-	for name, b := range states {
-		g, err := os.ReadFile(goldenFile(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		golden[name] = g
-		if !bytes.Equal(g, b) {
-			t.Errorf("%s: this program writes %d octets that differ from the golden %d: a changed layout needs a new version", name, len(b), len(g))
-		}
-	}
-	x := &testTPM{t: t, now: 1}
+	x := fullTPM(t)
+	states := map[string][]byte{"new": newRawTPM(t).blob, "running": bytes.Clone(x.blob)}
+	x.ok(x.cmd(TPM_CC_Shutdown, u16(TPM_SU_STATE)))
+	states["suspended"] = x.blob
 	for name, kind := range map[string]uint16{"new": TPM_SU_CLEAR, "running": TPM_SU_CLEAR, "suspended": TPM_SU_STATE} {
-		x.blob = golden[name]
+		x := &testTPM{t: t, now: 1, blob: golden(t, "v1-"+name, states[name])}
 		x.reboot()
 		if rc := x.start(kind); rc != TPM_RC_SUCCESS {
 			t.Errorf("%s: Startup: %v", name, rc)
@@ -60,13 +51,65 @@ func TestGoldenStates(t *testing.T) {
 			x.checkFull(name)
 		}
 	}
-	x.blob = golden["running"]
-	x.reboot()
-	if err := x.LoadVolatile(golden["volatile"]); err != nil {
+}
+
+// TestGoldenVolatile: volatile states of a running TPM, of each version that wrote some.
+func TestGoldenVolatile(t *testing.T) {
+	v, err := fullTPM(t).SaveVolatile()
+	if err != nil {
 		t.Fatal(err)
 	}
-	x.checkFull("volatile")
-	x.ok(x.cmd(TPM_CC_ReadPublic, handles(TRANSIENT_FIRST+1)))
+	for name, written := range map[string][]byte{"v1-volatile": nil, "v3-volatile": v} {
+		x := &testTPM{t: t, now: 1, blob: golden(t, "v1-running", nil)}
+		x.reboot()
+		if err := x.LoadVolatile(golden(t, name, written)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		x.checkFull(name)
+		x.ok(x.cmd(TPM_CC_ReadPublic, handles(TRANSIENT_FIRST+1)))
+		if left := x.actRemaining(&x.sc.act[3]); left != 99 {
+			t.Errorf("%s: the timer has %d s left, want 99", name, left)
+		}
+	}
+}
+
+// TestGoldenPhases: volatile states of before Startup, as version 1 wrote them, which it could not
+// read again, and as version 3 does, there with an event sequence; and of a failed TPM.
+func TestGoldenPhases(t *testing.T) {
+	x := newRawTPM(t)
+	x.HashStart()
+	x.HashData([]byte("firm"))
+	off, err := x.SaveVolatile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.fail(TPM_RC_FAILURE, "for the test")
+	failed, err := x.SaveVolatile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(name string, written []byte) *testTPM {
+		x := &testTPM{t: t, now: 1, blob: golden(t, "v1-new", nil)}
+		x.reboot()
+		if err := x.LoadVolatile(golden(t, name, written)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return x
+	}
+	if rc := load("v1-volatile-off", nil).start(TPM_SU_CLEAR); rc != TPM_RC_SUCCESS {
+		t.Errorf("version 1, before Startup: %v", rc)
+	}
+	x = load("v3-volatile-off", off)
+	x.HashData([]byte("ware"))
+	x.HashEnd()
+	x.start(TPM_SU_CLEAR)
+	digest := tpmcrypto.Sum(TPM_ALG_SHA256, []byte("firmware"))
+	if got, want := x.readPCR(TPM_ALG_SHA256, 0), tpmcrypto.Sum(TPM_ALG_SHA256, append(make([]byte, 31), 4), digest); !bytes.Equal(got, want) {
+		t.Errorf("version 3, H-CRTM: PCR 0 is %x, want %x", got, want)
+	}
+	if !load("v3-volatile-failed", failed).Failed() {
+		t.Error("version 3: a failed TPM works again")
+	}
 }
 
 // checkFull checks that the state is that of fullTPM.
@@ -89,10 +132,7 @@ func (x *testTPM) checkFull(name string) {
 // TestGoldenCorrupted: a golden state with one octet changed in a length is
 // refused by name.
 func TestGoldenCorrupted(t *testing.T) {
-	b, err := os.ReadFile(goldenFile("running"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := bytes.Clone(golden(t, "v1-running", nil))
 	x := &testTPM{t: t}
 	b[stateHeader+6*64+1] ^= 0xFF // size of ownerAuth
 	if _, err := Restore(x.testConfig("corrupted"), b); !errors.Is(err, ErrState) {

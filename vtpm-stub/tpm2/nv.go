@@ -66,6 +66,9 @@ func (t *TPM) nvChanged(ix *nvIndex) {
 // nvWrite changes data at offset, which must be in range, and SETs WRITTEN.
 func (t *TPM) nvWrite(ix *nvIndex, offset int, data []byte) {
 	first := !ix.pub.Attributes.has(nvWritten)
+	if first {
+		ix.blank() // an older program left what was in an index that lost WRITTEN
+	}
 	copy(ix.data[offset:], data)
 	t.nvSetAttrs(ix, nvWritten, 0)
 	t.nvChanged(ix)
@@ -133,43 +136,64 @@ func (t *TPM) nvDrop(match func(ix *nvIndex) bool) {
 	}
 }
 
-// nvStartup applies what Startup does to indices. clear: TPM Reset or Restart;
-// unorderly: there was no Shutdown (TPM20-P3 section 9.3.1, P1 37.7).
-func (t *TPM) nvStartup(clear, unorderly bool) {
+// nvStartup applies what a start does to indices. disorderly: there was no Shutdown
+// (TPM20-P3 section 9.3.1, P1 37.2.4).
+func (t *TPM) nvStartup(kind startKind, disorderly bool) {
 	for _, ix := range t.perm.nv {
-		a := ix.pub.Attributes
-		if unorderly && a.has(nvOrderly) {
-			t.nvUnorderly(ix)
+		counter := ix.pub.Attributes.nt() == TPM_NT_COUNTER
+		if disorderly && counter && ix.pub.Attributes.has(nvOrderly) {
+			t.nvAdvance(ix)
 		}
-		if !clear {
+		if kind == tpmResume {
 			continue
 		}
-		var off TPMA_NV
-		if a.has(nvClearStClear) {
-			off |= nvWritten
+		a := ix.pub.Attributes
+		if !counter && (a.has(nvClearStClear) || kind == tpmReset && a.has(nvOrderly)) {
+			t.nvUnwrite(ix)
 		}
-		if a.has(nvReadStClear) {
-			off |= nvReadLocked
-		}
-		if !a.has(nvWriteDefine) || !a.has(nvWritten) {
-			off |= nvWriteLocked
-		}
-		t.nvSetAttrs(ix, 0, off)
+		t.nvUnlock(ix)
 	}
 }
 
-// nvUnorderly repairs an orderly index after a power cut: a counter moves past
-// every value it can have shown; other data are lost (TPM20-P1 section 37.7.2).
-func (t *TPM) nvUnorderly(ix *nvIndex) {
-	if !ix.pub.Attributes.has(nvWritten) {
+// nvUnlock ends the locks of an index that TPM Reset and Restart end. The write lock of an index
+// with WRITEDEFINE lasts as long as it is written.
+func (t *TPM) nvUnlock(ix *nvIndex) {
+	var off TPMA_NV
+	a := ix.pub.Attributes
+	if a.has(nvReadStClear) {
+		off |= nvReadLocked
+	}
+	if !a.has(nvWriteDefine) || !a.has(nvWritten) {
+		off |= nvWriteLocked
+	}
+	t.nvSetAttrs(ix, 0, off)
+}
+
+// nvUnwrite makes an index one that was never written, its data too.
+func (t *TPM) nvUnwrite(ix *nvIndex) {
+	ix.blank()
+	t.nvSetAttrs(ix, 0, nvWritten)
+}
+
+// blank gives the data the value that they have before the first write, which need not cover all
+// of them (TPM20-P1 section 37.2.6.2).
+func (ix *nvIndex) blank() {
+	clear(ix.data)
+	if ix.pub.Attributes.nt() != TPM_NT_ORDINARY {
 		return
 	}
-	if ix.pub.Attributes.nt() == TPM_NT_COUNTER {
+	for i := range ix.data {
+		ix.data[i] = 0xFF
+	}
+}
+
+// nvAdvance moves an orderly counter past every value that it can have shown before a power cut
+// (TPM20-P1 section 37.2.4.3).
+func (t *TPM) nvAdvance(ix *nvIndex) {
+	if ix.pub.Attributes.has(nvWritten) {
 		binary.BigEndian.PutUint64(ix.data, nvUint64(ix)|maxOrderlyCount)
 		t.touch()
-		return
 	}
-	t.nvSetAttrs(ix, 0, nvWritten)
 }
 
 // nvReadAccess checks that a command may read the index when authorized by

@@ -65,6 +65,7 @@ func (t *TPM) PowerOn() {
 			t.ram.objects[i] = nil
 		}
 	}
+	t.powerOffACT()
 	saved := t.ram.sessions // saved contexts are kept by Shutdown(STATE)
 	t.ram = ram{timeAt: t.cfg.Clock()}
 	for i := range saved {
@@ -186,6 +187,13 @@ func (t *TPM) HashData(data []byte) {
 	}
 }
 
+// dropHashEvent forgets an event sequence that Startup interrupts: it has no effect
+// (TPM20-P3 section 22.11, note 2).
+func (t *TPM) dropHashEvent() {
+	t.ram.hashEvent = [numHashes]*tpmcrypto.Sequence{}
+	t.ram.hashing = false
+}
+
 // HashEnd is _TPM_Hash_End (TPM20-P3 section 22.11): the measurement goes into PCR 0 before
 // Startup, else into PCR 17, which counts once and as a restart.
 func (t *TPM) HashEnd() {
@@ -208,8 +216,7 @@ func (t *TPM) HashEnd() {
 		v[len(v)-1] = 4
 		t.hash.Extend(hashAlgs[i], v, digest)
 	}
-	t.ram.hashEvent = [numHashes]*tpmcrypto.Sequence{}
-	t.ram.hashing = false
+	t.dropHashEvent()
 	if t.ram.started {
 		t.pcrChanged(17)
 		t.sr.restartCount++

@@ -14,12 +14,14 @@ import (
 //
 //	1  the first
 //	2  keys of ML-KEM and ML-DSA, and sequences for them
+//	3  volatile state: in every phase, with orderly indices; a TPM in failure mode
 const (
 	stateHeader  = 16
-	stateVersion = 2
+	stateVersion = 3
 
 	kindPermanent = 1
 	kindVolatile  = 2
+	kindFailed    = 3 // volatile state of a TPM in failure mode
 )
 
 // save gives the permanent state to Config.Persist.
@@ -88,7 +90,10 @@ func decode(kind uint8, blob []byte, f func(*archive)) error {
 	}
 	a := &archive{in: &r, version: version}
 	f(a)
-	if !a.end() {
+	switch {
+	case a.err != nil:
+		return a.err
+	case !a.end():
 		return ErrState
 	}
 	return nil
@@ -135,7 +140,7 @@ func (t *TPM) archivePermanent(a *archive) {
 	t.archivePersistent(a)
 	if p.orderly == orderlyState {
 		t.archiveStateReset(a)
-		t.archiveStateClear(a)
+		t.archiveStateClear(a, t.savedACT)
 	}
 	if a.loading() && (p.orderly > orderlyState || p.startupLocality > 4) {
 		a.bad()
@@ -230,8 +235,9 @@ func (t *TPM) archiveStateReset(a *archive) {
 	}
 }
 
-// archiveStateClear is what Shutdown(STATE) keeps over TPM Resume.
-func (t *TPM) archiveStateClear(a *archive) {
+// archiveStateClear is what Shutdown(STATE) keeps over TPM Resume. left says what is written of
+// a timer.
+func (t *TPM) archiveStateClear(a *archive, left func(*act) uint64) {
 	s := &t.sc
 	for _, h := range []*hierarchy{&t.owner, &t.endorsement, &t.platform} {
 		a.flag(&h.enabled)
@@ -247,21 +253,6 @@ func (t *TPM) archiveStateClear(a *archive) {
 	}
 	a.bytes(&s.pcrAuth, maxDigest)
 	for i := range s.act {
-		t.archiveACT(a, &s.act[i])
+		archiveACT(a, &s.act[i], left(&s.act[i]))
 	}
-}
-
-// archiveACT saves what is left of a timer, not when it ends: Time starts over.
-func (t *TPM) archiveACT(a *archive, c *act) {
-	var left uint64
-	if !a.loading() && c.deadline != 0 {
-		left = max(1, c.deadline-min(c.deadline, t.msTime()))
-	}
-	a.u64(&left)
-	if a.loading() {
-		c.deadline = left // Time is 0 at _TPM_Init
-	}
-	a.flag(&c.signaled)
-	a.flag(&c.preserve)
-	a.policy(&c.policy)
 }

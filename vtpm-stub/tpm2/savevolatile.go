@@ -1,15 +1,17 @@
 package tpm2
 
-import "fmt"
+import "errors"
 
-// SaveVolatile returns what power keeps: PCR, sessions, objects, timers. With
-// the permanent state it lets the TPM go on elsewhere, without TPM2_Startup.
-// The result holds secrets. Errors: the TPM is in failure mode.
+// SaveVolatile returns what power keeps: PCR, sessions, objects, timers, orderly indices. With
+// the permanent state that Config.Persist last got it lets the TPM go on elsewhere, without
+// TPM2_Startup, from any moment: before Startup, within an event sequence of _TPM_Hash_Start, in
+// failure mode. The result holds secrets.
 func (t *TPM) SaveVolatile() ([]byte, error) {
+	kind, f := uint8(kindVolatile), t.archiveVolatile
 	if t.failure != 0 {
-		return nil, fmt.Errorf("tpm2: volatile state of a TPM in failure mode is not saved")
+		kind, f = kindFailed, t.archiveFailure
 	}
-	b, err := t.encode(kindVolatile, 512*1024, t.archiveVolatile)
+	b, err := t.encode(kind, 640*1024, f)
 	if err != nil {
 		return nil, err
 	}
@@ -20,25 +22,70 @@ func (t *TPM) SaveVolatile() ([]byte, error) {
 
 // LoadVolatile takes over what SaveVolatile returned, in place of _TPM_Init.
 // The permanent state must be the one that was current then. On error the TPM
-// is as after PowerOn.
+// is as after PowerOn. Errors: ErrStale, ErrState, ErrNewState, ErrWrongKind.
 func (t *TPM) LoadVolatile(blob []byte) error {
 	t.PowerOn()
+	if err := decode(kindFailed, blob, t.archiveFailure); !errors.Is(err, ErrWrongKind) {
+		return err
+	}
+	before := t.powered()
 	if err := decode(kindVolatile, blob, t.archiveVolatile); err != nil {
+		t.restorePowered(&before)
 		t.PowerOn()
 		return err
 	}
 	return nil
 }
 
+// powered is the part of the state that volatile state is read into.
+type powered struct {
+	owner, endorsement, platform, null hierarchy
+
+	alloc [numHashes]uint32
+	sr    stateReset
+	sc    stateClear
+	ram   ram
+	estab bool
+}
+
+func (t *TPM) powered() powered {
+	return powered{t.owner, t.endorsement, t.platform, t.null, t.perm.pcrAlloc, t.sr, t.sc, t.ram, t.estab}
+}
+
+// restorePowered takes back what was read of a state that turned out to be damaged.
+func (t *TPM) restorePowered(p *powered) {
+	t.owner, t.endorsement, t.platform, t.null = p.owner, p.endorsement, p.platform, p.null
+	t.perm.pcrAlloc, t.sr, t.sc, t.ram, t.estab = p.alloc, p.sr, p.sc, p.ram, p.estab
+}
+
+// archiveFailure is all that is left of a TPM in failure mode: why it is in it. The rest need not
+// be sound, nor what is in memory be what was saved.
+func (t *TPM) archiveFailure(a *archive) {
+	a.need(3)
+	code := uint32(t.failure)
+	a.u32(&code)
+	switch {
+	case !a.loading():
+	case code == 0:
+		a.bad()
+	case a.in.rc == TPM_RC_SUCCESS && len(a.in.b) == 0:
+		t.fail(RC(code), "as when its state was saved")
+	}
+}
+
 func (t *TPM) archiveVolatile(a *archive) {
+	a.need(3)
 	reset := t.perm.resetCount
 	a.u32(&reset)
 	if a.loading() && reset != t.perm.resetCount {
-		a.bad() // belongs to another permanent state
+		a.stale()
 	}
 	t.archiveTimers(a)
 	t.archiveStateReset(a)
-	t.archiveStateClear(a)
+	t.archiveStateClear(a, t.leftACT)
+	if a.loading() {
+		t.rebaseACT()
+	}
 	r := &t.ram
 	a.flag(&r.started)
 	a.flag(&r.orderlyStart)
@@ -49,6 +96,11 @@ func (t *TPM) archiveVolatile(a *archive) {
 	a.u64(&r.failedTriesAt)
 	a.u64(&r.lockoutAt)
 	t.archiveSlots(a)
+	if a.version >= 3 {
+		t.archivePhase(a)
+	} else if r.hcrtmDone && !r.started {
+		a.bad() // the PCR 0 of the event was not saved
+	}
 }
 
 func (t *TPM) archiveTimers(a *archive) {

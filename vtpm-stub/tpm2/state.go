@@ -107,14 +107,6 @@ type stateClear struct {
 	act        [numACT]act
 }
 
-// act is one Authenticated Countdown Timer.
-type act struct {
-	deadline uint64 // Time in ms when it signals; 0 is not running
-	signaled bool
-	preserve bool
-	policy   policyAuth
-}
-
 // sessionSlot tracks one of the active sessions by the low byte of its handle.
 type sessionSlot struct {
 	s         *session // loaded

@@ -70,6 +70,9 @@ var (
 	ErrState     = errors.New("tpm2: saved state is damaged")
 	ErrNewState  = errors.New("tpm2: saved state is of a newer version than this program")
 	ErrWrongKind = errors.New("tpm2: saved state is of another kind")
+	// ErrStale is an ErrState: volatile state of a TPM that went on, or was started anew, since. It is
+	// of no use to anybody, and may be deleted.
+	ErrStale = fmt.Errorf("%w: volatile state is of another run of the TPM", ErrState)
 )
 
 // New manufactures a TPM: new seeds, empty NV, default PCR banks. Its state is
@@ -113,6 +116,7 @@ func newTPM(cfg Config) (*TPM, error) {
 		cfg.MaxCommand = maxCommandSize
 	}
 	t := &TPM{cfg: cfg}
+	t.noPolicies()
 	t.commands = indexCommands()
 	if err := t.seedRandom(); err != nil {
 		return nil, err
