@@ -155,6 +155,9 @@ func (t *TPM) flush() error {
 	return nil
 }
 
+// Hashing reports whether a HashStart has had no HashEnd.
+func (t *TPM) Hashing() bool { return t.ram.hashing }
+
 // HashStart is _TPM_Hash_Start at locality 4 (TPM20-P1 section 34.3): before
 // Startup it begins the H-CRTM measurement, after it a D-RTM event, which
 // resets the dynamic PCR.

@@ -25,6 +25,8 @@ type Engine interface {
 	HashStart() error
 	HashData(data []byte) error
 	HashEnd() error
+	// Hashing reports whether a HashStart has had no HashEnd.
+	Hashing() bool
 	// Established is the TPM's tpmEstablished flag.
 	Established() bool
 	ResetEstablished(locality uint8) error
@@ -87,8 +89,7 @@ type Machine struct {
 	mu       sync.Mutex // guards what follows
 	engine   Engine     // nil: no power
 	locality uint8
-	bufSize  int  // agreed size; 0: MaxCommand
-	hashing  bool // between HashStart and HashEnd
+	bufSize  int // agreed size; 0: MaxCommand
 	// blobs set by SetStateBlob, used instead of storage at the next Init.
 	incoming map[statefile.Kind][]byte
 }
@@ -201,7 +202,7 @@ func (m *Machine) PowerOff() {
 
 func (m *Machine) off() {
 	// The locality stays: QEMU sends it when it changes, and an init does not change it for QEMU.
-	m.engine, m.hashing = nil, false
+	m.engine = nil
 	m.powered.Store(false)
 }
 

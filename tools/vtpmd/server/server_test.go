@@ -26,6 +26,7 @@ type fake struct {
 	persist     func([]byte) error
 	hashed      []byte
 	established bool
+	hashing     bool
 	size        int
 	commands    int
 }
@@ -41,9 +42,10 @@ func (f *fake) Execute(locality uint8, cmd, rsp []byte) []byte {
 	}
 	return rsp
 }
-func (f *fake) HashStart() error               { f.hashed = nil; return nil }
+func (f *fake) HashStart() error               { f.hashed, f.hashing = nil, true; return nil }
 func (f *fake) HashData(b []byte) error        { f.hashed = append(f.hashed, b...); return nil }
-func (f *fake) HashEnd() error                 { f.established = true; return nil }
+func (f *fake) HashEnd() error                 { f.established, f.hashing = true, false; return nil }
+func (f *fake) Hashing() bool                  { return f.hashing }
 func (f *fake) Established() bool              { return f.established }
 func (f *fake) ResetEstablished(l uint8) error { f.established = false; return nil }
 func (f *fake) Permanent() ([]byte, error)     { return f.permanent, nil }

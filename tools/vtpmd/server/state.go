@@ -124,7 +124,6 @@ func (m *Machine) HashStart() error {
 	if m.engine == nil {
 		return errNoPower
 	}
-	m.hashing = true
 	return m.engine.HashStart()
 }
 
@@ -143,7 +142,6 @@ func (m *Machine) HashEnd() error {
 	if err := m.inHash(); err != nil {
 		return err
 	}
-	m.hashing = false
 	return m.engine.HashEnd()
 }
 
@@ -151,7 +149,7 @@ func (m *Machine) inHash() error {
 	switch {
 	case m.engine == nil:
 		return errNoPower
-	case !m.hashing:
+	case !m.engine.Hashing():
 		return errHashOrder
 	}
 	return nil
