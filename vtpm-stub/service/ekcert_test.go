@@ -142,6 +142,8 @@ func TestNewOptions(t *testing.T) {
 		"ekcert=all":              func(o Options) bool { return o.EKCerts == CertECC|CertRSA },
 		"ekcert=rsa reset=never":  func(o Options) bool { return o.EKCerts == CertRSA && o.Reset == ResetNever },
 		"reset=guest deepquote=1": func(o Options) bool { return o.Reset == ResetGuest && !o.NoDeep },
+		"platform=open":           func(o Options) bool { return o.OpenPlatform },
+		"platform=closed":         func(o Options) bool { return !o.OpenPlatform },
 		"reset=announced":         func(o Options) bool { return o.Reset == ResetAnnounced },
 		"reset=always":            func(o Options) bool { return o.Reset == ResetAlways },
 		"deepquote=0":             func(o Options) bool { return o.NoDeep },
@@ -151,7 +153,7 @@ func TestNewOptions(t *testing.T) {
 			t.Errorf("%q: %+v, %v", in, o, err)
 		}
 	}
-	for _, in := range []string{"ekcert", "ekcert=", "ekcert=dsa", "reset", "reset=sometimes", "deepquote", "deepquote=maybe"} {
+	for _, in := range []string{"ekcert", "ekcert=", "ekcert=dsa", "reset", "reset=sometimes", "platform", "platform=ajar", "deepquote", "deepquote=maybe"} {
 		if _, err := ParseOptions(mustOptions(t, in)); err == nil || !strings.Contains(err.Error(), strings.Split(in, "=")[0]) {
 			t.Errorf("%q: %v", in, err)
 		}

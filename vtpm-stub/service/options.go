@@ -21,6 +21,8 @@ type Options struct {
 	Reset    Reset   // reset=guest|announced|always|never; default guest
 	NoDeep   bool    // deepquote=0: no vendor command for deep quotes
 	Locality LocalityPolicy
+
+	OpenPlatform bool // platform=open: platformAuth stays empty, for a firmware in the guest
 }
 
 // ParseOptions reads the command line. An unknown or malformed option is an
@@ -64,6 +66,8 @@ func (o *Options) set(opt startinfo.Option) (err error) {
 		o.EKCerts, err = parseEKCerts(opt.Value)
 	case opt.Key == "reset" && !opt.Bare:
 		o.Reset, err = parseReset(opt.Value)
+	case opt.Key == "platform" && (opt.Value == "open" || opt.Value == "closed"):
+		o.OpenPlatform = opt.Value == "open"
 	case opt.Key == "deepquote" && !opt.Bare:
 		var on bool
 		on, err = strconv.ParseBool(opt.Value)

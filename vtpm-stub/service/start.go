@@ -86,10 +86,10 @@ func (s *Service) open(cfg StartConfig) (Engine, error) {
 	return tpm, nil
 }
 
-// powerUp does what a platform does with a TPM that has just got power: Startup
-// and, unless it resumes, the first measurements. A resume is for the start of
-// the vTPM only: it is no guest's choice that it finds its PCRs again when it
-// boots.
+// powerUp does what a platform and its firmware do with a TPM that has just got
+// power: Startup, the first measurements unless it resumes, and the end of the
+// platform's own use of it. A resume is for the start of the vTPM only: it is no
+// guest's choice that it finds its PCRs again when it boots.
 func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM, resume bool) (resumed bool, err error) {
 	resumed, err = startup(tpm, resume, s.logf)
 	if err != nil {
@@ -100,7 +100,10 @@ func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM, resume bool) (resumed 
 			return false, fmt.Errorf("option hwinitpcr: %w", err)
 		}
 	}
-	return resumed, nil
+	if cfg.Options.OpenPlatform {
+		return resumed, nil
+	}
+	return resumed, closePlatform(tpm, resumed)
 }
 
 // restore makes the engine from the saved state, or a new TPM.

@@ -18,7 +18,7 @@ func firstStep(l *Lab) error {
 		return err
 	}
 	l.Metric("xl create of the vTPM, until its own TPM device is accepted", s.vtpm.Created.Seconds(), "s")
-	if err := s.run("attach", "sysfs", "extend", "tpm2", "nvnew", "ek", "tools", "dmesg"); err != nil {
+	if err := s.run("attach", "sysfs", "extend", "tpm2", "closed", "nvnew", "ek", "tools", "dmesg"); err != nil {
 		return err
 	}
 	n := notes{"nv": s.guest.Value("written"), "ek": s.guest.Value("ek")}

@@ -35,6 +35,7 @@ type stack struct {
 	managerDisk          string
 	vtpmDisk             string
 	manager, vtpm, guest *Domain
+	vtpmExtra            string // more options for the vTPM
 }
 
 // newStack names the disks; label tells several pairs apart.
@@ -103,7 +104,8 @@ func (s *stack) startVTPM() error { return s.startVTPMWith(ReleaseDir+"/vtpm-stu
 
 // vtpmConfig is the vTPM's configuration with an image.
 func (s *stack) vtpmConfig(image string) (string, error) {
-	return xlconf.VTPM{Common: s.common(vtpmName, s.vtpmDisk, s.l.param("vtpm", "")),
+	extra := strings.TrimSpace(s.vtpmExtra + " " + s.l.param("vtpm", ""))
+	return xlconf.VTPM{Common: s.common(vtpmName, s.vtpmDisk, extra),
 		Image: image, Manager: managerName, UUID: vtpmUUID}.Config()
 }
 

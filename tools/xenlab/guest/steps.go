@@ -28,6 +28,7 @@ func stepTable() map[string]step {
 		"sysfs":    sysfs,
 		"extend":   extend,
 		"tpm2":     rawTPM2,
+		"closed":   platformClosed,
 		"tools":    tools,
 		"suite":    suite,
 		"ekchain":  ekChain,
