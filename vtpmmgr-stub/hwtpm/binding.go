@@ -18,6 +18,7 @@ type Binding struct {
 	Auth     *Authority         // nil = local policy
 	Public   []byte             // TPM2B_PUBLIC contents of the object
 	Private  []byte             // TPM2B_PRIVATE contents
+	Proof    *Proof             // of its making; nil: there is none
 }
 
 // Kinds of binding, by what sealed it.
@@ -25,14 +26,19 @@ const (
 	KindTPM12 uint8 = 1 // Private is go-tpm's TPM_STORED_DATA, Public is empty
 	KindTPM20 uint8 = 2
 
-	bindingVersion = 1
+	bindingVersion       = 1
+	bindingVersionProven = 2 // the same with a Proof behind it
 )
 
 var errBinding = errors.New("sealed object: encoding malformed or of a newer version")
 
 // Append appends the encoding of b.
 func (b *Binding) Append(out []byte) []byte {
-	out = append(out, bindingVersion, b.Kind)
+	version := byte(bindingVersion)
+	if b.Proof != nil {
+		version = bindingVersionProven
+	}
+	out = append(out, version, b.Kind)
 	out = proto.AppendSized(out, b.Identity.SRK)
 	out = proto.AppendSized(out, b.Identity.EK)
 	out = b.PCRs.Append(out)
@@ -45,14 +51,18 @@ func (b *Binding) Append(out []byte) []byte {
 		out = append(out, 0)
 	}
 	out = proto.AppendSized(out, b.Public)
-	return proto.AppendSized(out, b.Private)
+	out = proto.AppendSized(out, b.Private)
+	if b.Proof != nil {
+		out = b.Proof.append(out)
+	}
+	return out
 }
 
 // ParseBinding reads all of in.
 func ParseBinding(in []byte) (*Binding, error) {
 	r := proto.NewReader(in)
 	version, kind := r.U8(), r.U8()
-	if version != bindingVersion || kind != KindTPM12 && kind != KindTPM20 {
+	if version != bindingVersion && version != bindingVersionProven || kind != KindTPM12 && kind != KindTPM20 {
 		return nil, errBinding
 	}
 	b := &Binding{Kind: kind, Identity: Identity{SRK: bytes.Clone(r.Sized(68)), EK: bytes.Clone(r.Sized(68))}}
@@ -70,6 +80,9 @@ func ParseBinding(in []byte) (*Binding, error) {
 		}
 	}
 	b.Public, b.Private = bytes.Clone(r.Sized(maxSealedPart)), bytes.Clone(r.Sized(maxSealedPart))
+	if version == bindingVersionProven {
+		b.Proof = readProof(r)
+	}
 	if r.Done() != nil {
 		return nil, errBinding
 	}

@@ -64,6 +64,7 @@ type Approval struct {
 type Policy struct {
 	PCRs      proto.PCRSelection
 	Authority *Authority
+	Info      []byte // of the maker, for a proof of the making (Origin); nil: none
 }
 
 // Limits of what a binding may hold.
@@ -78,12 +79,23 @@ func (a *Authority) append(b []byte) []byte {
 	b = proto.AppendSized(b, a.Public)
 	b = proto.AppendSized(b, a.Ref)
 	b = append(b, byte(len(a.Approvals)))
-	for _, p := range a.Approvals {
-		b = p.PCRs.Append(b)
-		b = append(b, p.Digest[:]...)
-		b = proto.AppendSized(b, p.Signature)
+	for i := range a.Approvals {
+		b = a.Approvals[i].append(b)
 	}
 	return b
+}
+
+func (a *Approval) append(b []byte) []byte {
+	b = a.PCRs.Append(b)
+	b = append(b, a.Digest[:]...)
+	return proto.AppendSized(b, a.Signature)
+}
+
+func readApproval(r *proto.Reader) (a Approval) {
+	a.PCRs = proto.ReadPCRSelection(r)
+	copy(a.Digest[:], r.Bytes(32))
+	a.Signature = bytes.Clone(r.Sized(maxSignature))
+	return a
 }
 
 func readAuthority(r *proto.Reader) (*Authority, error) {
@@ -93,10 +105,7 @@ func readAuthority(r *proto.Reader) (*Authority, error) {
 		return nil, fmt.Errorf("%w: %d approvals", ErrPolicy, n)
 	}
 	for range n {
-		p := Approval{PCRs: proto.ReadPCRSelection(r)}
-		copy(p.Digest[:], r.Bytes(32))
-		p.Signature = bytes.Clone(r.Sized(maxSignature))
-		a.Approvals = append(a.Approvals, p)
+		a.Approvals = append(a.Approvals, readApproval(r))
 	}
 	return a, r.Err()
 }

@@ -171,6 +171,10 @@ func FuzzParseBinding(f *testing.F) {
 	f.Add(b.Append(nil))
 	b.Auth = &Authority{Public: []byte{1}, Ref: []byte{2}, Approvals: []Approval{{PCRs: pcrs07}}}
 	f.Add(b.Append(nil))
+	b.Proof = &Proof{Creation: []byte{1}, Ticket: []byte{2}}
+	f.Add(b.Append(nil))
+	b.Proof.State = &Approval{PCRs: pcrs07, Signature: []byte{3}}
+	f.Add(b.Append(nil))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		b, err := ParseBinding(in)
 		if err != nil {

@@ -80,10 +80,8 @@ func (l *PolicyList) Append(b []byte) []byte {
 	b = append(b, l.Group[:]...)
 	b = binary.BigEndian.AppendUint64(b, l.Sequence)
 	b = append(b, byte(len(l.Approvals)))
-	for _, a := range l.Approvals {
-		b = a.PCRs.Append(b)
-		b = append(b, a.Digest[:]...)
-		b = proto.AppendSized(b, a.Signature)
+	for i := range l.Approvals {
+		b = l.Approvals[i].append(b)
 	}
 	return proto.AppendSized(b, l.Signature)
 }
@@ -100,10 +98,7 @@ func ParsePolicyList(in []byte) (*PolicyList, error) {
 		return nil, fmt.Errorf("%w: %d platform states", ErrPolicy, n)
 	}
 	for range n {
-		a := Approval{PCRs: proto.ReadPCRSelection(r)}
-		copy(a.Digest[:], r.Bytes(32))
-		a.Signature = bytes.Clone(r.Sized(maxSignature))
-		l.Approvals = append(l.Approvals, a)
+		l.Approvals = append(l.Approvals, readApproval(r))
 	}
 	l.Signature = bytes.Clone(r.Sized(maxSignature))
 	if r.Done() != nil {

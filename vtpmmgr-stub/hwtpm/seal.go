@@ -31,21 +31,32 @@ func (t *TPM) Seal(secret []byte, p Policy) (b *Binding, err error) {
 	if b.Identity, err = t.Identity(); err != nil {
 		return nil, err
 	}
+	info, noted, err := t.creation(b, p.Info)
+	if err != nil {
+		return nil, err
+	}
 	err = t.withPrimary(func(srk *primary) error {
 		rsp, err := tpm2.Create{
 			ParentHandle: srk.named(tpm2.HMAC(tpm2.TPMAlgSHA256, 16, salted(srk, true)...)),
 			InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{
 				Data: tpm2.NewTPMUSensitiveCreate(&tpm2.TPM2BSensitiveData{Buffer: secret})}},
-			InPublic: tpm2.New2B(sealTemplate(digest)),
+			InPublic:    tpm2.New2B(sealTemplate(digest)),
+			OutsideInfo: info, CreationPCR: noted,
 		}.Execute(t.t)
 		if err != nil {
 			return classify("seal", err)
+		}
+		if b.Proof != nil {
+			b.Proof.Creation, b.Proof.Ticket = bytes.Clone(rsp.CreationData.Bytes()), tpm2.Marshal(rsp.CreationTicket)
 		}
 		b.Public, b.Private = bytes.Clone(rsp.OutPublic.Bytes()), bytes.Clone(rsp.OutPrivate.Buffer)
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if err := t.checkMade(b, p.Info); err != nil {
+		return nil, fmt.Errorf("checking the sealed object: %w", err)
 	}
 	got, err := t.Unseal(b)
 	if err != nil {
@@ -55,6 +66,18 @@ func (t *TPM) Seal(secret []byte, p Policy) (b *Binding, err error) {
 		return nil, fmt.Errorf("%w: sealed object opens to something else", ErrMalformed)
 	}
 	return b, nil
+}
+
+// checkMade insists that a start in the present state would take the proof.
+func (t *TPM) checkMade(b *Binding, info []byte) error {
+	if b.Proof == nil {
+		return nil
+	}
+	o, err := t.Origin(b, info)
+	if err == nil && !o.Present {
+		err = fmt.Errorf("%w: PCRs changed meanwhile", ErrPCRMismatch)
+	}
+	return err
 }
 
 // sealPolicy computes the policy digest, and notes the PCR values of a local one.
@@ -162,20 +185,29 @@ func (t *TPM) chooseBranch(b *Binding) (tpm2.PolicyCallback, error) {
 			return policyPCR(tpm, h, b.PCRs, PCRDigest(now))
 		}, nil
 	}
-	for i := range b.Auth.Approvals {
-		a := &b.Auth.Approvals[i]
+	a, err := t.approved(b.Auth)
+	if err != nil {
+		return nil, err
+	}
+	return func(tpm transport.TPM, h tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
+		return t.policyApproved(tpm, h, b.Auth, a)
+	}, nil
+}
+
+// approved finds the approved state that is the present one.
+func (t *TPM) approved(auth *Authority) (*Approval, error) {
+	for i := range auth.Approvals {
+		a := &auth.Approvals[i]
 		now, err := t.PCRs(a.PCRs)
 		if err != nil {
 			return nil, err
 		}
 		if PCRDigest(now) == a.Digest {
-			return func(tpm transport.TPM, h tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
-				return t.policyApproved(tpm, h, b.Auth, a)
-			}, nil
+			return a, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: none of the %d approved states is this one; have the group's authority sign the present PCRs, then `vtpmctl policy apply`",
-		ErrPCRMismatch, len(b.Auth.Approvals))
+		ErrPCRMismatch, len(auth.Approvals))
 }
 
 func changedPCRs(s proto.PCRSelection, old, now [][]byte) string {

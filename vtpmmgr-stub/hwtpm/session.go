@@ -29,6 +29,9 @@ func (t *TPM) withPrimary(f func(*primary) error) error {
 		if err != nil {
 			return err
 		}
+		if err := t.pinned(p); err != nil {
+			return err
+		}
 		return f(p)
 	}
 	p, err := t.createOwner(tpm2.ECCSRKTemplate)
@@ -36,7 +39,20 @@ func (t *TPM) withPrimary(f func(*primary) error) error {
 		return err
 	}
 	defer t.flush(p.handle)
+	if err := t.pinned(p); err != nil {
+		return err
+	}
 	return f(p)
+}
+
+// pinned insists that the storage key is the one that this run has begun with:
+// sessions are salted to it, and another's, put in its place on the bus, would
+// open them.
+func (t *TPM) pinned(p *primary) error {
+	if t.identity == nil {
+		return nil
+	}
+	return t.identity.judge(Identity{SRK: p.name.Buffer, EK: t.identity.EK})
 }
 
 // persistent reads the configured storage key, made by the owner with an empty
