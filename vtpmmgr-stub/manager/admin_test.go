@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,6 +30,11 @@ type site struct {
 	m   *Manager
 	a   *proto.Client
 	key *ecdsa.PrivateKey // the authority's
+
+	adopt proto.UUID         // adopt=
+	pcrs  proto.PCRSelection // pcrs=, zero: selection
+	pin   bool               // authority= names the authority
+	log   []string           // of this run
 }
 
 func newSite(t testing.TB) *site {
@@ -50,7 +56,19 @@ func (s *site) boot() error {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	m, err := New(config(s.t, s.d, hw))
+	c := config(s.t, s.d, hw)
+	s.log = nil
+	c.Logf = func(f string, args ...any) {
+		s.t.Logf(f, args...)
+		s.log = append(s.log, fmt.Sprintf(f, args...))
+	}
+	if s.pcrs.Mask != 0 {
+		c.PCRs = s.pcrs
+	}
+	if c.Adopt = s.adopt; s.pin {
+		c.Authority = authorityHash32(s.public())
+	}
+	m, err := New(c)
 	s.m, s.a = m, &proto.Client{S: client{m: m, admin: true}}
 	return err
 }
@@ -388,6 +406,10 @@ func TestProvisionAndUpgrade(t *testing.T) {
 	s.extend(4)
 	after := s.present()
 	s.must(proto.OrdPolicyApply, proto.PolicyApply{Policy: s.list(root, 2, before, after)})
+	if err := s.boot(); !errors.Is(err, ErrUnpinned) {
+		t.Fatalf("after the upgrade, and nothing says whose the root is: %v", err)
+	}
+	s.pin = true
 	if err := s.boot(); err != nil {
 		t.Fatalf("after the upgrade: %v", err)
 	}
@@ -566,8 +588,8 @@ func (s *site) recover(key *ecdh.PrivateKey, box []byte, forBackup bool) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.must(proto.OrdRecover, proto.Recover{Box: back, Backup: forBackup})
-	if err := s.do(proto.OrdRecover, proto.Recover{Box: back, Backup: forBackup}); !errors.Is(err, proto.AuthFail) {
+	s.must(proto.OrdRecover, proto.Recover{Box: back, Key: key.PublicKey().Bytes(), Backup: forBackup})
+	if err := s.do(proto.OrdRecover, proto.Recover{Box: back, Key: key.PublicKey().Bytes(), Backup: forBackup}); !errors.Is(err, proto.AuthFail) {
 		s.t.Errorf("the same box twice: %v", err)
 	}
 }
@@ -625,7 +647,7 @@ func TestRecoverStore(t *testing.T) {
 					t.Fatal(err)
 				}
 				back, _ := Rewrap(rand.Reader, recovery, info.Box, info.Session)
-				if err := s.do(proto.OrdRecover, proto.Recover{Box: back}); err == nil || !strings.Contains(err.Error(), ErrRollback.Error()) {
+				if err := s.do(proto.OrdRecover, proto.Recover{Box: back, Key: recovery.PublicKey().Bytes()}); err == nil || !strings.Contains(err.Error(), ErrRollback.Error()) {
 					t.Errorf("recovery of an older disk: %v", err)
 				}
 			}

@@ -43,7 +43,15 @@ func (m *Manager) adminStatus(_ *Request, _ proto.Empty) (any, error) {
 	}
 	s.Recovery = len(k.recovery) > 0
 	if b.Auth != nil {
-		s.Provisioned, s.Authority = true, hwtpm.AuthorityName(b.Auth.Public)
+		h := authorityHash32(b.Auth.Public)
+		s.Provisioned, s.Authority, s.AuthorityHash = true, hwtpm.AuthorityName(b.Auth.Public), hex.EncodeToString(h[:])
+		s.Pinned = m.c.Authority == h
+	}
+	if len(k.recovery) > 0 {
+		s.RecoveryBox = Fingerprint(k.recovery)
+	}
+	if len(k.key) > 0 {
+		s.RecoveryKey = Fingerprint(k.key)
 	}
 	if s.Sequence, err = m.rootSequence(); err != nil {
 		return nil, err
@@ -59,7 +67,7 @@ func (m *Manager) countVTPMs() uint64 {
 			other += uint64((len(g.encode()) + 4 + chunkSize - 1) / chunkSize)
 		}
 	}
-	for _, k := range []byte{metaRootSq, metaCA} {
+	for _, k := range []byte{metaRootSq, metaCA, metaRecovery} {
 		if b, err := m.store.Get(metaKey(k)); err == nil && b != nil {
 			other++
 		}
@@ -330,6 +338,16 @@ func (m *Manager) adminProvision(req *Request, in proto.GroupCreate) (any, error
 		return nil, err
 	}
 	m.eventFor(EventPolicy, req, proto.UUID{}, "manager provisioned: authority "+hwtpm.AuthorityName(in.Authority))
+	return proto.Empty{}, nil
+}
+
+func (m *Manager) adminReplaceRecovery(req *Request, in proto.RecoveryReplace) (any, error) {
+	s, err := m.replaceRecovery(in.Statement)
+	if err != nil {
+		m.badPolicy(req, proto.UUID{}, "recovery key not replaced: ", err)
+		return nil, err
+	}
+	m.eventFor(EventPolicy, req, m.store.ID(), fmt.Sprintf("recovery key %d: %s", s.Number, Fingerprint(s.Public)))
 	return proto.Empty{}, nil
 }
 

@@ -122,8 +122,26 @@ func (t *fakeTPM) SetAnchor(a hwtpm.Anchor) error {
 
 func (t *fakeTPM) Seal(secret []byte, p hwtpm.Policy) (*hwtpm.Binding, error) {
 	sum := sha256.Sum256(append(t.seed[:], t.pcr[:]...))
-	return &hwtpm.Binding{Kind: hwtpm.KindTPM20, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256}, Public: sum[:], Private: bytes.Clone(secret),
-		Identity: hwtpm.Identity{SRK: t.seed[:]}}, t.op("seal")
+	b := &hwtpm.Binding{Kind: hwtpm.KindTPM20, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256}, Public: sum[:], Private: bytes.Clone(secret),
+		Identity: hwtpm.Identity{SRK: t.seed[:]}}
+	if p.Info != nil {
+		b.Proof = &hwtpm.Proof{Creation: t.proof(secret, p.Info)}
+	}
+	return b, t.op("seal")
+}
+
+// proof is what the TPM alone can say about a secret that was sealed in its
+// present state.
+func (t *fakeTPM) proof(secret, info []byte) []byte {
+	sum := sha256.Sum256(bytes.Join([][]byte{[]byte("proof"), t.seed[:], t.pcr[:], info, secret}, nil))
+	return sum[:]
+}
+
+func (t *fakeTPM) Origin(b *hwtpm.Binding, info []byte) (hwtpm.Origin, error) {
+	if b.Proof == nil {
+		return hwtpm.Origin{}, hwtpm.ErrNoProof
+	}
+	return hwtpm.Origin{PCRs: selection, Present: bytes.Equal(b.Proof.Creation, t.proof(b.Private, info))}, t.op("origin")
 }
 
 func (t *fakeTPM) Unseal(b *hwtpm.Binding) ([]byte, error) {

@@ -9,26 +9,36 @@ import (
 )
 
 // keyFile is the payload of the store's key area: all that is needed to get at
-// the root key. It is plain; nothing in it is secret, and altering it can only
-// make the start fail.
+// the root key. It is plain; nothing in it is secret. Once the root key has opened
+// the store, the superblock vouches for it.
 type keyFile struct {
 	root     []byte // hwtpm.Binding of the root secret
+	key      []byte // recovery key, public; empty if there is none, or in a first version
 	recovery []byte // recovery box, empty if there is none (recovery.go)
 }
 
-const keyFileVersion = 1
+const (
+	keyFileFirst   = 1 // without key
+	keyFileVersion = 2
+)
 
 func (k keyFile) encode() []byte {
 	b := proto.AppendSized([]byte{keyFileVersion}, k.root)
+	b = proto.AppendSized(b, k.key)
 	return proto.AppendSized(b, k.recovery)
 }
 
-func parseKeyFile(in []byte) (keyFile, error) {
+func parseKeyFile(in []byte) (k keyFile, err error) {
 	r := proto.NewReader(in)
-	if r.U8() != keyFileVersion {
-		return keyFile{}, ErrKeyFile
+	version := r.U8()
+	if version != keyFileFirst && version != keyFileVersion {
+		return k, ErrKeyFile
 	}
-	k := keyFile{root: bytes.Clone(r.Sized(0xFFFF)), recovery: bytes.Clone(r.Sized(0xFFFF))}
+	k.root = bytes.Clone(r.Sized(0xFFFF))
+	if version != keyFileFirst {
+		k.key = bytes.Clone(r.Sized(pointSize))
+	}
+	k.recovery = bytes.Clone(r.Sized(0xFFFF))
 	if r.Done() != nil {
 		return keyFile{}, ErrKeyFile
 	}

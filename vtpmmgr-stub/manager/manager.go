@@ -29,6 +29,7 @@ type Hardware interface {
 	SetAnchor(hwtpm.Anchor) error
 	Seal(secret []byte, p hwtpm.Policy) (*hwtpm.Binding, error)
 	Unseal(b *hwtpm.Binding) ([]byte, error)
+	Origin(b *hwtpm.Binding, info []byte) (hwtpm.Origin, error)
 	MakeCounter(auth []byte) (uint64, error)
 	OpenCounter(auth []byte) (uint64, error)
 	Counter() (uint64, error)
@@ -50,6 +51,8 @@ type Config struct {
 	TPM12       bool               // HW is a TPM 1.2
 	RollbackOff bool               // do not tie the store to the hardware counter
 	Forget      proto.UUID         // make a new store although the hardware remembers this one
+	Authority   [32]byte           // SHA-256 of the root authority's TPMT_PUBLIC; zero: any
+	Adopt       proto.UUID         // take this manager's store once without a proof of its making
 	Rand        io.Reader
 	Now         func() time.Time // for the event log and the time of a start; nil = no times
 	Logf        func(format string, args ...any)
@@ -87,17 +90,19 @@ type Manager struct {
 	degraded error     // why LOAD and SAVE are refused, nil if they are not
 	began    time.Time // of the start, until it has succeeded or failed; zero without a clock
 
-	secret  rootSecret
-	nv      uint64 // the hardware counter's value
-	owed    bool   // the disk's counter is nv+1, and the increment is still to be made
-	unsure  bool   // an increment was sent, and whether it was made is not known
-	taken   func() // takes the last commit over into memory, once it counts
-	open    map[proto.UUID]ClientID
-	groups  map[proto.UUID]*group
-	events  eventLog
-	admin   adminState
-	ca      *authority
-	Metrics Metrics
+	secret   rootSecret
+	opened   []byte // the key area that it was opened with
+	unproven bool   // the root was taken on trust (origin.go)
+	nv       uint64 // the hardware counter's value
+	owed     bool   // the disk's counter is nv+1, and the increment is still to be made
+	unsure   bool   // an increment was sent, and whether it was made is not known
+	taken    func() // takes the last commit over into memory, once it counts
+	open     map[proto.UUID]ClientID
+	groups   map[proto.UUID]*group
+	events   eventLog
+	admin    adminState
+	ca       *authority
+	Metrics  Metrics
 }
 
 // Metrics counts since start.

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"errors"
 	"fmt"
@@ -19,35 +20,34 @@ type recoveryState struct {
 
 var errNoRecovery = errors.New("no recovery key was given when the manager was provisioned")
 
-// recoveryBox finds the root secret's recovery box, on an open store or on the
-// disk of a degraded manager.
-func (m *Manager) recoveryBox() ([]byte, error) {
+// recoveryBox finds the root secret's recovery box and the key that it is for, on
+// an open store or on the disk of a degraded manager.
+func (m *Manager) recoveryBox() (k keyFile, err error) {
 	var payload []byte
 	switch {
 	case m.store != nil:
 		payload = m.store.KeyArea()
 	case m.c.Disk == nil:
-		return nil, m.c.DiskErr
+		return k, m.c.DiskErr
 	default:
 		p, err := store.Probe(m.c.Disk)
 		if err != nil {
-			return nil, err
+			return k, err
 		}
 		if p.Birth {
-			return nil, errNoRecovery
+			return k, errNoRecovery
 		}
 		payload = p.Areas[0].Payload
 	}
-	k, err := parseKeyFile(payload)
-	if err != nil {
-		return nil, err
+	if k, err = parseKeyFile(payload); err == nil && len(k.recovery) == 0 {
+		err = errNoRecovery
 	}
-	if len(k.recovery) == 0 {
-		return nil, errNoRecovery
-	}
-	return k.recovery, nil
+	return k, err
 }
 
+// adminRecovery gives out what the recovery key has to answer. The session's key
+// is shown on the console as well, whence the operator takes it: what arrives at the
+// recovery key came through domain 0 and over who knows what.
 func (m *Manager) adminRecovery(_ *Request, _ proto.Empty) (any, error) {
 	if m.admin.keys.session == nil {
 		key, err := ecdh.P256().GenerateKey(m.c.Rand)
@@ -57,9 +57,10 @@ func (m *Manager) adminRecovery(_ *Request, _ proto.Empty) (any, error) {
 		m.admin.keys.session = key
 	}
 	out := proto.RecoveryInfo{Session: m.admin.keys.session.PublicKey().Bytes()}
-	box, err := m.recoveryBox()
+	m.logf("recovery: this manager's session key is %s; vtpmctl recovery answer --session asks for it", Fingerprint(out.Session))
+	k, err := m.recoveryBox()
 	if err == nil {
-		out.Box = box
+		out.Box, out.Key = k.recovery, k.key
 	}
 	if m.store != nil {
 		out.Manager = m.store.ID()
@@ -75,7 +76,12 @@ func (m *Manager) adminRecover(req *Request, in proto.Recover) (any, error) {
 	if key == nil {
 		return nil, errRecovery
 	}
-	plain, err := openWith(key, in.Box, sessionInfo)
+	if !in.Backup {
+		if err := m.isRecoveryKey(in.Key); err != nil {
+			return nil, err
+		}
+	}
+	plain, err := openFrom(key, in.Key, in.Box)
 	if err != nil {
 		return nil, err
 	}
@@ -86,24 +92,53 @@ func (m *Manager) adminRecover(req *Request, in proto.Recover) (any, error) {
 	}
 	m.admin.keys.session = nil // one use
 	if in.Backup {
-		box, err := m.backupBox(secret)
-		if err != nil {
-			return nil, err
-		}
-		m.admin.keys.backup, m.admin.keys.from = box, secret.manager
-		return proto.Empty{}, nil
+		return m.recoverBackup(req, secret, in.Key)
 	}
 	if m.degraded == nil || m.store != nil {
 		return nil, fmt.Errorf("%w: the store is open", errExists)
 	}
-	if err := m.recoverStore(secret); err != nil {
+	if err := m.recoverStore(secret, in.Key); err != nil {
 		m.logf("recovery failed: %v", err)
 		m.store = nil
 		return nil, err
 	}
-	m.logf("store recovered; it is bound to this hardware TPM and its present state now, and serves again")
+	m.logf("store recovered with recovery key %s; it is bound to this hardware TPM and its present state now, and serves again", Fingerprint(in.Key))
 	m.eventFor(EventRestored, req, secret.manager, "store recovered with the recovery key; older copies of its disk could not be told apart")
 	return proto.Empty{}, nil
+}
+
+func (m *Manager) recoverBackup(req *Request, secret rootSecret, key []byte) (any, error) {
+	box, err := m.backupBox(secret)
+	if err != nil {
+		return nil, err
+	}
+	m.admin.keys.backup, m.admin.keys.from = box, secret.manager
+	m.eventFor(EventRestored, req, secret.manager, "backups of that manager can be restored now: opened with recovery key "+Fingerprint(key))
+	return proto.Empty{}, nil
+}
+
+// isRecoveryKey: an answer is taken from the key that the store is kept for. A
+// store of the first version does not name it; its operator has to say that it is
+// to be taken on trust.
+func (m *Manager) isRecoveryKey(key []byte) error {
+	k, err := m.recoveryBox()
+	switch {
+	case err != nil:
+		return err
+	case len(k.key) > 0 && bytes.Equal(k.key, key):
+		return nil
+	case len(k.key) > 0:
+		return fmt.Errorf("%w: the store is kept for recovery key %s, and this is the answer of %s", errRecovery, Fingerprint(k.key), Fingerprint(key))
+	}
+	p, err := store.Probe(m.c.Disk)
+	if err != nil {
+		return err
+	}
+	if id := proto.UUID(p.ID); m.c.Adopt != id {
+		return fmt.Errorf("%w: the store is of a version that does not name its recovery key; if the disk has never been in other hands, start with adopt=%v", errRecovery, id)
+	}
+	m.logf("WARNING: adopt=: taking the answer of recovery key %s on trust", Fingerprint(key))
+	return nil
 }
 
 // recoverCounter uses this store's counter if the hardware TPM still has it, and
@@ -124,7 +159,7 @@ func (m *Manager) recoverCounter() (err error) {
 // recoverStore binds a store to this hardware TPM: a counter, a root sealed anew
 // under the local policy, and the anchor last, so that a cut leaves the recovery
 // to be done again.
-func (m *Manager) recoverStore(secret rootSecret) error {
+func (m *Manager) recoverStore(secret rootSecret, key []byte) error {
 	p, err := m.mayRecover(secret)
 	if err != nil {
 		return err
@@ -139,7 +174,7 @@ func (m *Manager) recoverStore(secret rootSecret) error {
 	if err := m.store.Repair(); err != nil {
 		return err
 	}
-	binding, err := m.c.HW.Seal(secret.encode(), hwtpm.Policy{PCRs: m.c.PCRs})
+	binding, err := m.c.HW.Seal(secret.encode(), m.rootPolicy(secret.manager, nil))
 	if err != nil {
 		return err
 	}
@@ -147,7 +182,7 @@ func (m *Manager) recoverStore(secret rootSecret) error {
 	if err != nil {
 		return err
 	}
-	k.root = binding.Append(nil)
+	k.root, k.key = binding.Append(nil), bytes.Clone(key)
 	if err := m.store.SetKeyArea(k.encode()); err != nil {
 		return err
 	}

@@ -17,20 +17,24 @@ import (
 
 // kindMeta are single values of the manager itself.
 const (
-	kindMeta   = 'm'
-	metaRootSq = 1
-	metaCA     = 2 // certification key (attest.go)
+	kindMeta     = 'm'
+	metaRootSq   = 1
+	metaCA       = 2 // certification key (attest.go)
+	metaRecovery = 3 // number of the recovery key
 )
 
 func metaKey(n byte) store.Key { return store.MakeKey(kindMeta, [16]byte{15: n}) }
 
-func (m *Manager) rootSequence() (uint64, error) {
-	b, err := m.store.Get(metaKey(metaRootSq))
+func (m *Manager) rootSequence() (uint64, error) { return m.metaNumber(metaRootSq) }
+
+// metaNumber reads a number, 0 if there is none yet.
+func (m *Manager) metaNumber(n byte) (uint64, error) {
+	b, err := m.store.Get(metaKey(n))
 	if err != nil || b == nil {
 		return 0, err
 	}
 	if len(b) != 8 {
-		return 0, errors.New("root policy sequence malformed")
+		return 0, fmt.Errorf("the manager's number %d is malformed", n)
 	}
 	return binary.BigEndian.Uint64(b), nil
 }
@@ -52,31 +56,89 @@ func (m *Manager) provision(public, list, recovery []byte) error {
 	if err != nil {
 		return err
 	}
-	_, old, err := m.rootBinding()
+	k, old, err := m.rootBinding()
 	if err != nil {
 		return err
 	}
-	if old.Auth != nil && !bytes.Equal(old.Auth.Public, public) {
-		// A new authority must be approved by nobody but the operator at the
-		// console, who could as well make a new store; but never by accident.
-		return fmt.Errorf("%w: the root has another authority already", errGroupExists)
+	if err := m.mayProvision(old, public, recovery); err != nil {
+		return err
 	}
 	l, err := checkList(list, public, proto.UUID{}, sequence)
 	if err != nil {
 		return err
 	}
-	binding, err := m.c.HW.Seal(m.secret.encode(), hwtpm.Policy{Authority: &hwtpm.Authority{
-		Public: bytes.Clone(public), Ref: hwtpm.PolicyRef(proto.UUID{}), Approvals: l.Approvals}})
+	binding, err := m.c.HW.Seal(m.secret.encode(), m.rootPolicy(m.store.ID(), &hwtpm.Authority{
+		Public: bytes.Clone(public), Ref: hwtpm.PolicyRef(proto.UUID{}), Approvals: l.Approvals}))
 	if err != nil {
 		return err
 	}
-	var box []byte
+	k.root = binding.Append(nil)
 	if len(recovery) > 0 {
-		if box, err = sealTo(m.c.Rand, recovery, m.secret.encode(), recoveryInfo); err != nil {
+		if err := m.boxFor(&k, recovery); err != nil {
 			return err
 		}
 	}
-	return m.replaceRoot(keyFile{root: binding.Append(nil), recovery: box}, l.Sequence)
+	return m.replaceRoot(k, l.Sequence)
+}
+
+// mayProvision: a root that has an authority keeps it, and gets another recovery
+// key only with its word. The first one is the operator's to give, who could as
+// well make a new store.
+func (m *Manager) mayProvision(old *hwtpm.Binding, public, recovery []byte) error {
+	switch {
+	case old.Auth == nil:
+		return m.isAuthority(public)
+	case !bytes.Equal(old.Auth.Public, public):
+		return fmt.Errorf("%w: the root has another authority already", errGroupExists)
+	case len(recovery) > 0:
+		return fmt.Errorf("%w: the root is provisioned; another recovery key takes its authority's word (vtpmctl recovery replace)", errGroupExists)
+	}
+	return nil
+}
+
+// boxFor closes the root secret into a box for a recovery key.
+func (m *Manager) boxFor(k *keyFile, recovery []byte) (err error) {
+	k.key = bytes.Clone(recovery)
+	k.recovery, err = sealTo(m.c.Rand, recovery, m.secret.encode())
+	return err
+}
+
+// replaceRecovery gives the root another recovery key. The former one is out of
+// the key area; copies of the disk from before still have its box.
+func (m *Manager) replaceRecovery(statement []byte) (*hwtpm.RecoveryKey, error) {
+	k, b, err := m.rootBinding()
+	if err != nil {
+		return nil, err
+	}
+	if b.Auth == nil {
+		return nil, errUnprovided
+	}
+	s, err := hwtpm.ParseRecoveryKey(statement)
+	if err != nil {
+		return nil, err
+	}
+	if err := hwtpm.VerifyMessage(b.Auth.Public, s.Message(), s.Signature); err != nil {
+		return nil, err
+	}
+	last, err := m.metaNumber(metaRecovery)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.Manager != m.store.ID():
+		return nil, fmt.Errorf("%w: it is for manager %v", hwtpm.ErrPolicy, s.Manager)
+	case s.Number <= last:
+		return nil, fmt.Errorf("%w (number %d, in force %d)", errStale, s.Number, last)
+	}
+	if err := m.boxFor(&k, s.Public); err != nil {
+		return nil, err
+	}
+	if err := m.store.SetKeyArea(k.encode()); err != nil {
+		return nil, err
+	}
+	if err := m.store.Put(metaKey(metaRecovery), binary.BigEndian.AppendUint64(nil, s.Number)); err != nil {
+		return nil, err
+	}
+	return s, m.then(func() {})
 }
 
 func (m *Manager) replaceRoot(k keyFile, sequence uint64) error {
@@ -151,7 +213,7 @@ func (m *Manager) reopenWith(probed *store.Probed, payload, encoded []byte) erro
 	}
 	b.Auth.Approvals = l.Approvals
 	k.root = b.Append(nil)
-	if err := m.unsealArea(k.encode()); err != nil {
+	if err := m.unsealArea(probed.ID, k.encode()); err != nil {
 		return err
 	}
 	anchor, err := m.c.HW.Anchor()

@@ -97,7 +97,7 @@ func (m *Manager) format(p *store.Probed, id proto.UUID) error {
 	if m.secret, err = newRoot(m.c.Rand, id); err != nil {
 		return err
 	}
-	binding, err := hw.Seal(m.secret.encode(), hwtpm.Policy{PCRs: m.c.PCRs})
+	binding, err := hw.Seal(m.secret.encode(), m.rootPolicy(id, nil))
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,10 @@ func (m *Manager) openStore(p *store.Probed, anchor hwtpm.Anchor) error {
 	if err := m.unsealRoot(p); err != nil {
 		return err
 	}
-	return m.openUnsealed(p, anchor)
+	if err := m.openUnsealed(p, anchor); err != nil {
+		return err
+	}
+	return m.adopt()
 }
 
 // openUnsealed is openStore with the root secret at hand.
@@ -169,7 +172,7 @@ func (m *Manager) openUnsealed(p *store.Probed, anchor hwtpm.Anchor) error {
 func (m *Manager) unsealRoot(p *store.Probed) error {
 	var firstErr error
 	for _, area := range p.Areas {
-		err := m.unsealArea(area.Payload)
+		err := m.unsealArea(p.ID, area.Payload)
 		if err == nil {
 			return nil
 		}
@@ -180,7 +183,8 @@ func (m *Manager) unsealRoot(p *store.Probed) error {
 	return fmt.Errorf("opening the root key: %w", firstErr)
 }
 
-func (m *Manager) unsealArea(payload []byte) error {
+// unsealArea opens the root key and insists on knowing where it was made.
+func (m *Manager) unsealArea(id proto.UUID, payload []byte) error {
 	k, err := parseKeyFile(payload)
 	if err != nil {
 		return err
@@ -193,8 +197,12 @@ func (m *Manager) unsealArea(payload []byte) error {
 	if err != nil {
 		return err
 	}
+	defer clear(secret)
+	if m.unproven, err = m.checkRoot(id, b); err != nil {
+		return err
+	}
+	m.opened = payload
 	m.secret, err = parseRoot(secret)
-	clear(secret)
 	return err
 }
 

@@ -19,26 +19,27 @@ import (
 
 // Ordinals under TagMgmt. Upstream's lie below 0x02001000.
 const (
-	OrdAdminFetch  uint32 = 0x02001000 // u32 offset -> u32 length, part
-	OrdAdminPush   uint32 = 0x02001001 // u32 offset, part -> nothing; offset 0 starts anew
-	OrdStatus      uint32 = 0x02001010
-	OrdList        uint32 = 0x02001011
-	OrdShow        uint32 = 0x02001012
-	OrdCreate      uint32 = 0x02001013
-	OrdDelete      uint32 = 0x02001014
-	OrdMove        uint32 = 0x02001015
-	OrdEvents      uint32 = 0x02001016
-	OrdGroupList   uint32 = 0x02001020
-	OrdGroupCreate uint32 = 0x02001021
-	OrdGroupDelete uint32 = 0x02001022
-	OrdPolicyApply uint32 = 0x02001023
-	OrdProvision   uint32 = 0x02001024
-	OrdPCRs        uint32 = 0x02001025
-	OrdBackup      uint32 = 0x02001030
-	OrdRestore     uint32 = 0x02001031
-	OrdRecovery    uint32 = 0x02001032 // what a recovery needs
-	OrdRecover     uint32 = 0x02001033
-	OrdAttest      uint32 = 0x02001040
+	OrdAdminFetch      uint32 = 0x02001000 // u32 offset -> u32 length, part
+	OrdAdminPush       uint32 = 0x02001001 // u32 offset, part -> nothing; offset 0 starts anew
+	OrdStatus          uint32 = 0x02001010
+	OrdList            uint32 = 0x02001011
+	OrdShow            uint32 = 0x02001012
+	OrdCreate          uint32 = 0x02001013
+	OrdDelete          uint32 = 0x02001014
+	OrdMove            uint32 = 0x02001015
+	OrdEvents          uint32 = 0x02001016
+	OrdGroupList       uint32 = 0x02001020
+	OrdGroupCreate     uint32 = 0x02001021
+	OrdGroupDelete     uint32 = 0x02001022
+	OrdPolicyApply     uint32 = 0x02001023
+	OrdProvision       uint32 = 0x02001024
+	OrdPCRs            uint32 = 0x02001025
+	OrdBackup          uint32 = 0x02001030
+	OrdRestore         uint32 = 0x02001031
+	OrdRecovery        uint32 = 0x02001032 // what a recovery needs
+	OrdRecover         uint32 = 0x02001033
+	OrdRecoveryReplace uint32 = 0x02001034
+	OrdAttest          uint32 = 0x02001040
 )
 
 // AdminVersion of the administration protocol.
@@ -64,27 +65,31 @@ type Empty struct{}
 
 // Status is the answer to OrdStatus.
 type Status struct {
-	Manager     UUID   `json:"manager"`
-	Degraded    string `json:"degraded,omitempty"` // why keys are refused
-	Recoverable bool   `json:"recoverable"`        // degraded, but the recovery key would open the store
-	Provisioned bool   `json:"provisioned"`        // the root opens under an approved policy
-	Authority   string `json:"authority,omitempty"`
-	Sequence    uint64 `json:"policy_sequence"`
-	Recovery    bool   `json:"recovery_key"` // a recovery key was given
-	PCRs        string `json:"pcrs"`         // of the local policy
-	Rollback    string `json:"rollback"`     // strict or off
-	Counter     uint64 `json:"counter"`
-	Commit      uint64 `json:"commit"`
-	VTPMs       uint64 `json:"vtpms"`
-	Open        int    `json:"open"`
-	Groups      int    `json:"groups"`
-	FreeSectors uint32 `json:"free_sectors"`
-	Sectors     uint32 `json:"sectors"`
-	Requests    uint64 `json:"requests"`
-	Saves       uint64 `json:"saves"`
-	Loads       uint64 `json:"loads"`
-	Commits     uint64 `json:"commits"`
-	Refusals    uint64 `json:"refusals"`
+	Manager       UUID   `json:"manager"`
+	Degraded      string `json:"degraded,omitempty"` // why keys are refused
+	Recoverable   bool   `json:"recoverable"`        // degraded, but the recovery key would open the store
+	Provisioned   bool   `json:"provisioned"`        // the root opens under an approved policy
+	Authority     string `json:"authority,omitempty"`
+	AuthorityHash string `json:"authority_sha256,omitempty"` // as authority= takes it
+	Pinned        bool   `json:"authority_pinned"`           // authority= names it
+	Sequence      uint64 `json:"policy_sequence"`
+	Recovery      bool   `json:"recovery_key"` // a recovery key was given
+	RecoveryKey   string `json:"recovery_key_fingerprint,omitempty"`
+	RecoveryBox   string `json:"recovery_box_fingerprint,omitempty"` // to keep with the recovery key
+	PCRs          string `json:"pcrs"`                               // of the local policy
+	Rollback      string `json:"rollback"`                           // strict or off
+	Counter       uint64 `json:"counter"`
+	Commit        uint64 `json:"commit"`
+	VTPMs         uint64 `json:"vtpms"`
+	Open          int    `json:"open"`
+	Groups        int    `json:"groups"`
+	FreeSectors   uint32 `json:"free_sectors"`
+	Sectors       uint32 `json:"sectors"`
+	Requests      uint64 `json:"requests"`
+	Saves         uint64 `json:"saves"`
+	Loads         uint64 `json:"loads"`
+	Commits       uint64 `json:"commits"`
+	Refusals      uint64 `json:"refusals"`
 }
 
 // ListRequest asks for vTPMs in order of uuid.
@@ -199,15 +204,23 @@ type Events struct {
 // RecoveryInfo is what is taken to where the recovery key is kept.
 type RecoveryInfo struct {
 	Manager UUID   `json:"manager"`
-	Box     []byte `json:"box"`     // the root secret, to the recovery key
-	Session []byte `json:"session"` // this run's public key, for the way back
+	Box     []byte `json:"box"`           // the root secret, to the recovery key
+	Key     []byte `json:"key,omitempty"` // public half of that key, where it is known
+	Session []byte `json:"session"`       // this run's public key, for the way back
 }
 
-// Recover brings the root secret back, to the session's key. For Backup it opens
-// a backup of another manager instead of this one's store.
+// Recover brings the root secret back, from the recovery key (whose public half
+// is Key) to the session's key. For Backup it opens a backup of another manager
+// instead of this one's store.
 type Recover struct {
 	Box    []byte `json:"box"`
+	Key    []byte `json:"key"`
 	Backup bool   `json:"backup,omitempty"`
+}
+
+// RecoveryReplace gives the manager another recovery key.
+type RecoveryReplace struct {
+	Statement []byte `json:"statement"` // hwtpm.RecoveryKey, signed by the root's authority
 }
 
 // AttestRequest asks for what a verifier needs to know of the manager. With a
