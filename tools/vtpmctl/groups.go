@@ -2,12 +2,14 @@ package main
 
 import (
 	"crypto/ecdh"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"strings"
 
+	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/proto"
 )
 
@@ -138,7 +140,27 @@ func runProvision(e *env, args []string) error {
 	if *recovery == "" {
 		fmt.Fprintln(e.err, "note: no recovery key; if this hardware TPM is cleared or replaced, all vTPMs are lost")
 	}
-	return e.change(proto.OrdProvision, req, "the manager is provisioned")
+	var out proto.Empty
+	if err := e.ask(proto.OrdProvision, req, &out); err != nil {
+		return err
+	}
+	return e.keepWithKey("the manager is provisioned")
+}
+
+// runAuthority names an approval key as the manager's command line does.
+func runAuthority(e *env, args []string) error {
+	rest, err := e.parse(args, 1, nil)
+	if err != nil {
+		return err
+	}
+	public, err := loadAuthority(rest[0])
+	if err != nil {
+		return err
+	}
+	h := hex.EncodeToString(sha256sum(public))
+	return e.print(map[string]string{"authority": h, "key": hwtpm.AuthorityName(public)}, func() {
+		fmt.Fprintf(e.out, "authority=%s\n", h)
+	})
 }
 
 func loadRecoveryPublic(name string) (*ecdh.PublicKey, error) {

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"xenvtpm/vtpmmgr-stub/proto"
 )
 
 // Every command prints JSON when it is asked to, and nothing else.
@@ -28,6 +30,14 @@ func TestJSONEverywhere(t *testing.T) {
 	} {
 		l.ok(words)
 	}
+	var st proto.Status
+	if err := json.Unmarshal([]byte(l.ok("status")), &st); err != nil {
+		t.Fatal(err)
+	}
+	l.ok("recovery keygen %rec2")
+	l.ok("recovery certify --key %auth --manager " + st.Manager.String() + " --number 1 %rec2.pub %cert2")
+	l.ok("recovery replace %cert2", `"recovery_box_fingerprint": "`)
+	l.ok("authority %auth.pub", st.AuthorityHash)
 	l.ok("attest enrol --key %auth %bundle")
 	l.evidence([]byte("nonce"))
 	l.ok("attest add %bundle --certificate %cert --deep-quote %deep --quote %quote --signature %sig --vtpm-key %ak --vtpm-parent %srk")
@@ -37,9 +47,9 @@ func TestJSONEverywhere(t *testing.T) {
 	if out, _, code := l.ctl("status"); code != exitRefused || !json.Valid([]byte(out)) || !strings.Contains(out, `"recoverable": true`) {
 		t.Errorf("status of a degraded manager: exit %d, %s", code, out)
 	}
-	for _, words := range []string{"recovery request %req", "recovery answer --key %rec %req %ans", "recovery finish %ans"} {
-		l.ok(words)
-	}
+	l.ok("recovery request %req")
+	l.ok("recovery answer --key %rec2 --session " + l.session() + " --box unknown %req %ans")
+	l.ok("recovery finish %ans")
 	for _, c := range commands() {
 		switch c.name {
 		case "start", "completion", "man": // start has tests of its own

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,9 +13,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +43,9 @@ type lab struct {
 	env  map[string]string
 	json bool            // every answer has to be JSON
 	ran  map[string]bool // commands, with json
+
+	console   []string // of the manager's present run
+	authority [32]byte // authority=
 }
 
 type memDisk []byte
@@ -62,7 +68,44 @@ func (l *lab) boot() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.m, _ = manager.New(manager.Config{Disk: l.disk, HW: hw, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256, Mask: 0xFF}, Rand: rand.Reader, Now: time.Now})
+	l.console = nil
+	l.m, _ = manager.New(manager.Config{Disk: l.disk, HW: hw, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256, Mask: 0xFF}, Rand: rand.Reader, Now: time.Now,
+		Authority: l.authority, Logf: func(f string, a ...any) { l.console = append(l.console, fmt.Sprintf(f, a...)) }})
+}
+
+// pin puts what a command printed for the manager's command line there.
+func (l *lab) pin(printed string) {
+	l.t.Helper()
+	_, h, _ := strings.Cut(printed, "authority=")
+	b, err := hex.DecodeString(strings.Fields(h + " -")[0])
+	if err != nil || copy(l.authority[:], b) != len(l.authority) {
+		l.t.Fatalf("no authority= in %q", printed)
+	}
+}
+
+var (
+	sessionShown = regexp.MustCompile("session key is ([0-9a-f-]{39});")
+	boxNoted     = regexp.MustCompile("box ([0-9a-f-]{39})\\n")
+)
+
+// session reads the session key's fingerprint off the console.
+func (l *lab) session() string {
+	l.t.Helper()
+	m := sessionShown.FindAllStringSubmatch(strings.Join(l.console, "\n"), -1)
+	if len(m) == 0 {
+		l.t.Fatal("the console shows no session key")
+	}
+	return m[len(m)-1][1]
+}
+
+// noted finds the box's fingerprint in what was printed.
+func (l *lab) noted(printed string) string {
+	l.t.Helper()
+	m := boxNoted.FindStringSubmatch(printed)
+	if m == nil {
+		l.t.Fatalf("no box in %q", printed)
+	}
+	return m[1]
 }
 
 func (l *lab) extend(pcr uint32) {
@@ -206,7 +249,7 @@ func TestPolicyWorkflow(t *testing.T) {
 	l.ok("policy show %root --authority %saa.pub", "signed by", "before")
 	l.fails(exitRefused, "policy show %root --authority %other.pub", "NOT VALID")
 	l.fails(exitRefused, "provision --authority %other.pub --policy %root", "AUTHFAIL")
-	l.ok("provision --authority %saa.pub --policy %root --recovery %rec.pub")
+	l.pin(l.ok("provision --authority %saa.pub --policy %root --recovery %rec.pub"))
 	l.ok("status", "opens in approved states", "a recovery key was given")
 
 	// A group, from its policy on.
@@ -280,7 +323,7 @@ func TestPolicyOfTheFuture(t *testing.T) {
 	l.key("saa", elliptic.P256())
 	l.ok("policy new %now")
 	l.ok("policy sign --key %saa %now")
-	l.ok("provision --authority %saa.pub --policy %now")
+	l.pin(l.ok("provision --authority %saa.pub --policy %now"))
 	future := sha256.Sum256(make([]byte, 64)) // PCR 4 after the upgrade extends it by zeros
 	l.fails(exitFailed, "policy new --set 4=00 %x", "bytes")
 	l.fails(exitFailed, "policy new --set 9="+hex.EncodeToString(future[:])+" %x", "not among")
@@ -363,7 +406,8 @@ func TestBackupRecovery(t *testing.T) {
 	l.fails(exitFailed, "recovery request %req", "no recovery key")
 	l.ok("policy new %root")
 	l.ok("policy sign --key %saa %root")
-	l.ok("provision --authority %saa.pub --policy %root --recovery %rec.pub")
+	box := l.noted(l.ok("provision --authority %saa.pub --policy %root --recovery %rec.pub", "authority="))
+	l.ok("status", box, "NOT PINNED")
 	if err := l.vtpm(1).SaveHashKey(proto.Record{5}); err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +422,7 @@ func TestBackupRecovery(t *testing.T) {
 	other.dir = l.dir
 	other.fails(exitRefused, "restore %bak", "AUTHFAIL")
 	other.ok("recovery request --backup %bak %req")
-	other.ok("recovery answer --key %rec %req %ans")
+	other.ok("recovery answer --key %rec --session " + other.session() + " --box " + box + " %req %ans")
 	other.ok("recovery finish --backup %ans")
 	other.ok("restore %bak", "1 vTPMs restored")
 	if r, err := other.vtpm(1).LoadHashKey(); err != nil || r != (proto.Record{5}) {
@@ -394,8 +438,28 @@ func TestBackupRecovery(t *testing.T) {
 	l.boot()
 	l.fails(exitRefused, "status", "recovery key can open")
 	l.ok("recovery request %req")
-	l.ok("recovery answer --key %rec %req %ans")
-	l.fails(exitFailed, "recovery answer --key %saa %req %ans2", "not of this manager")
+	typed := " --session " + strings.ToUpper(strings.ReplaceAll(l.session(), "-", ""))
+	l.fails(exitFailed, "recovery answer --key %rec %req %ans", "usage")
+	l.fails(exitFailed, "recovery answer --key %rec --session 0000 --box "+box+" %req %ans", "NOT of the manager whose console")
+	l.fails(exitFailed, "recovery answer --key %rec"+typed+" --box 0000 %req %ans", "not the one that was made at provisioning")
+	l.fails(exitFailed, "recovery answer --key %saa"+typed+" --box "+box+" %req %ans", "is for recovery key")
+	// Somebody on the way puts a session key of his own into the request.
+	var asked proto.RecoveryInfo
+	raw, _ := os.ReadFile(l.file("req"))
+	if err := json.Unmarshal(raw, &asked); err != nil {
+		t.Fatal(err)
+	}
+	his, _ := ecdh.P256().GenerateKey(rand.Reader)
+	asked.Session = his.PublicKey().Bytes()
+	raw, _ = json.Marshal(asked)
+	l.write("forged", raw)
+	l.fails(exitFailed, "recovery answer --key %rec"+typed+" --box "+box+" %forged %stolen", "NOT of the manager whose console")
+	if _, err := os.Stat(l.file("stolen")); err == nil {
+		t.Error("the root secret was given to another session key")
+	}
+	if _, errOut, code := l.ctl("recovery answer --key %rec" + typed + " --box unknown %req %ans"); code != exitOK || !strings.Contains(errOut, "WARNING") {
+		t.Errorf("without the note: exit %d, %s", code, errOut)
+	}
 	l.ok("recovery finish %ans")
 	l.fails(exitRefused, "recovery finish %ans", "AUTHFAIL")
 	l.ok("status", "serving")

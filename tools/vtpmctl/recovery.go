@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"os"
 
+	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/manager"
 	"xenvtpm/vtpmmgr-stub/proto"
 )
@@ -87,7 +89,8 @@ func loadRecoveryPrivate(name string) (*ecdh.PrivateKey, error) {
 }
 
 // runRecoveryRequest asks the manager (with --backup: and a backup of another
-// one) for what the recovery key has to open.
+// one) for what the recovery key has to open. It does not show the session key's
+// fingerprint: that has to come from the manager's console.
 func runRecoveryRequest(e *env, args []string) error {
 	var from *string
 	rest, err := e.parse(args, 1, func(fs *flag.FlagSet) { from = fs.String("backup", "", "backup of another manager") })
@@ -103,7 +106,7 @@ func runRecoveryRequest(e *env, args []string) error {
 		if err != nil {
 			return err
 		}
-		if info.Manager, info.Box, err = manager.ParseBackupHeader(header); err != nil {
+		if info.Manager, info.Key, info.Box, err = manager.ParseBackupHeader(header); err != nil {
 			return err
 		}
 	}
@@ -118,20 +121,50 @@ func runRecoveryRequest(e *env, args []string) error {
 		return err
 	}
 	return e.print(info, func() {
-		fmt.Fprintf(e.out, "take %s to the recovery key: vtpmctl recovery answer --key KEY %s ANSWER\nthe manager must not be restarted until the answer is back\n", rest[0], rest[0])
+		fmt.Fprintf(e.out, "take %s to the recovery key: vtpmctl recovery answer --key KEY --session S --box B %s ANSWER\n"+
+			"S is the session key's fingerprint: read it off the manager's own console, where it stands now\n"+
+			"B is the fingerprint that vtpmctl provision gave out, to be kept with the recovery key\n"+
+			"the manager must not be restarted until the answer is back\n", rest[0], rest[0])
 	})
 }
 
+// answerOptions are the flags of recovery answer.
+type answerOptions struct{ key, session, box string }
+
+func (o *answerOptions) define(fs *flag.FlagSet) {
+	fs.StringVar(&o.key, "key", "", "recovery key")
+	fs.StringVar(&o.session, "session", "", "fingerprint on the manager's console")
+	fs.StringVar(&o.box, "box", "", "fingerprint that was noted at provisioning, or unknown")
+}
+
+// check holds a request against what the operator knows of it from elsewhere.
+func (o *answerOptions) check(e *env, info *proto.RecoveryInfo, public []byte) error {
+	if err := manager.SameFingerprint(info.Session, o.session); err != nil {
+		return fmt.Errorf("the request is NOT of the manager whose console you have read: session key: %w", err)
+	}
+	if len(info.Key) > 0 && !bytes.Equal(info.Key, public) {
+		return fmt.Errorf("the request is for recovery key %s, and this is %s", manager.Fingerprint(info.Key), manager.Fingerprint(public))
+	}
+	if o.box == "unknown" {
+		fmt.Fprintf(e.err, "WARNING: --box unknown: nothing shows that box %s is the one that was made at provisioning; a forged one gives the manager a root key that a forger knows\n", manager.Fingerprint(info.Box))
+		return nil
+	}
+	if err := manager.SameFingerprint(info.Box, o.box); err != nil {
+		return fmt.Errorf("the box is not the one that was made at provisioning: %w", err)
+	}
+	return nil
+}
+
 func runRecoveryAnswer(e *env, args []string) error {
-	var keyFile *string
-	rest, err := e.parse(args, 2, func(fs *flag.FlagSet) { keyFile = fs.String("key", "", "recovery key") })
+	var o answerOptions
+	rest, err := e.parse(args, 2, o.define)
 	if err != nil {
 		return err
 	}
-	if *keyFile == "" {
+	if o.key == "" || o.session == "" || o.box == "" {
 		return errUsage
 	}
-	key, err := loadRecoveryPrivate(*keyFile)
+	key, err := loadRecoveryPrivate(o.key)
 	if err != nil {
 		return err
 	}
@@ -143,11 +176,14 @@ func runRecoveryAnswer(e *env, args []string) error {
 	if err := proto.ParseAdmin(b, &info); err != nil {
 		return fmt.Errorf("%s is no recovery request", rest[0])
 	}
+	if err := o.check(e, &info, key.PublicKey().Bytes()); err != nil {
+		return err
+	}
 	box, err := manager.Rewrap(rand.Reader, key, info.Box, info.Session)
 	if err != nil {
 		return err
 	}
-	out, err := json.Marshal(proto.Recover{Box: box})
+	out, err := json.Marshal(proto.Recover{Box: box, Key: key.PublicKey().Bytes()})
 	if err != nil {
 		return err
 	}
@@ -179,4 +215,95 @@ func runRecoveryFinish(e *env, args []string) error {
 		done = "the other manager's backup can be restored now, until the manager is restarted"
 	}
 	return e.change(proto.OrdRecover, req, done)
+}
+
+// recoveryKeyFile is a certified recovery key as people keep it.
+type recoveryKeyFile struct {
+	Manager   proto.UUID `json:"manager"`
+	Number    uint64     `json:"number"`
+	Key       []byte     `json:"key"`
+	Signature []byte     `json:"signature"`
+}
+
+// runRecoveryCertify signs, offline, that a manager is to take another recovery
+// key.
+func runRecoveryCertify(e *env, args []string) error {
+	var keyFile, id *string
+	var number *uint64
+	rest, err := e.parse(args, 2, func(fs *flag.FlagSet) {
+		keyFile = fs.String("key", "", "approval key of the manager's root")
+		id = fs.String("manager", "", "uuid of the manager")
+		number = fs.Uint64("number", 0, "number of the recovery key, above that of the last")
+	})
+	if err != nil {
+		return err
+	}
+	if *keyFile == "" || *id == "" || *number == 0 {
+		return errUsage
+	}
+	s := hwtpm.RecoveryKey{Number: *number}
+	if s.Manager, err = proto.ParseUUID(*id); err != nil {
+		return err
+	}
+	public, err := loadRecoveryPublic(rest[0])
+	if err != nil {
+		return err
+	}
+	s.Public = public.Bytes()
+	signer, err := e.loadSigner(*keyFile)
+	if err != nil {
+		return err
+	}
+	if s.Signature, err = signer.sign(s.Message()); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(recoveryKeyFile{s.Manager, s.Number, s.Public, s.Signature}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(rest[1], append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return e.print(map[string]string{"file": rest[1], "fingerprint": manager.Fingerprint(s.Public)}, func() {
+		fmt.Fprintf(e.out, "%s: recovery key %s, number %d, for manager %v, by %s\n", rest[1], manager.Fingerprint(s.Public), s.Number, s.Manager, hwtpm.AuthorityName(signer.public))
+	})
+}
+
+// runRecoveryReplace gives the manager a certified recovery key.
+func runRecoveryReplace(e *env, args []string) error {
+	rest, err := e.parse(args, 1, nil)
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(rest[0])
+	if err != nil {
+		return err
+	}
+	var f recoveryKeyFile
+	if err := proto.ParseAdmin(b, &f); err != nil {
+		return fmt.Errorf("%s is no certified recovery key", rest[0])
+	}
+	s := hwtpm.RecoveryKey{Manager: f.Manager, Number: f.Number, Public: f.Key, Signature: f.Signature}
+	var out proto.Empty
+	if err := e.ask(proto.OrdRecoveryReplace, proto.RecoveryReplace{Statement: s.Append(nil)}, &out); err != nil {
+		return err
+	}
+	return e.keepWithKey("the recovery key is replaced")
+}
+
+// keepWithKey says what to note of a manager that was just given a key.
+func (e *env) keepWithKey(done string) error {
+	var s proto.Status
+	if err := e.ask(proto.OrdStatus, proto.Empty{}, &s); err != nil {
+		return fmt.Errorf("%s, but its status cannot be had: %w", done, err)
+	}
+	return e.print(map[string]string{"done": done, "authority": s.AuthorityHash, "recovery_key_fingerprint": s.RecoveryKey, "recovery_box_fingerprint": s.RecoveryBox}, func() {
+		fmt.Fprintln(e.out, done)
+		if !s.Pinned {
+			fmt.Fprintf(e.out, "put this on the manager's command line (extra=): authority=%s\n", s.AuthorityHash)
+		}
+		if s.RecoveryBox != "" {
+			fmt.Fprintf(e.out, "write this down where the recovery key is kept: box %s\n", s.RecoveryBox)
+		}
+	})
 }

@@ -75,10 +75,16 @@ func (e *env) status(s proto.Status) {
 	line("manager", "%v", s.Manager)
 	if s.Provisioned {
 		line("root", "opens in approved states; authority %s, policy %d", s.Authority, s.Sequence)
+		if !s.Pinned {
+			line("", "NOT PINNED: put authority=%s on the manager's command line", s.AuthorityHash)
+		}
 	} else {
 		line("root", "NOT PROVISIONED: opens in the platform state of its making only (PCRs %s)", s.PCRs)
 	}
 	line("recovery", "%s", map[bool]string{true: "a recovery key was given", false: "no recovery key: what this hardware TPM loses is lost"}[s.Recovery])
+	if s.RecoveryBox != "" {
+		line("", "key %s, box %s", orDash(s.RecoveryKey), s.RecoveryBox)
+	}
 	line("rollback", "%s (counter %d, commit %d)", s.Rollback, s.Counter, s.Commit)
 	line("vTPMs", "%d, %d of them open, in %d groups", s.VTPMs, s.Open, s.Groups)
 	line("disk", "%d of %d sectors free", s.FreeSectors, s.Sectors)

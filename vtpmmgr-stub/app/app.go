@@ -77,7 +77,7 @@ func New(c Config) (*App, error) {
 		return nil, fmt.Errorf("taking in vTPM domains: %w", err)
 	}
 	c.Store.SetIdle(a.back.Poll)
-	mc := manager.Config{PCRs: c.Options.PCRs, RollbackOff: c.Options.RollbackOff, Forget: c.Options.Forget,
+	mc := manager.Config{PCRs: c.Options.PCRs, RollbackOff: c.Options.RollbackOff, Forget: c.Options.Forget, Authority: c.Options.Authority, Adopt: c.Options.Adopt,
 		Rand: c.Rand, Now: c.Now, Logf: c.Logf}
 	if hw, err := a.openTPM(); err != nil {
 		mc.HWErr = err

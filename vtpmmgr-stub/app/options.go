@@ -25,6 +25,8 @@ type Options struct {
 	RollbackOff bool       // rollback=off
 	Admin       uint16     // admin=: the administrator's domain
 	Forget      proto.UUID // forget=
+	Authority   [32]byte   // authority=: SHA-256 of the root authority's TPMT_PUBLIC; zero: any
+	Adopt       proto.UUID // adopt=: a store that is taken on trust, once
 	Disk        string     // disk=: xenstore name of the disk, "" = the first
 }
 
@@ -40,7 +42,7 @@ const (
 var ignored = []string{"tpm2", "tpmirq", "tpmdriver", "srk_auth", "loglevel"}
 
 // keys are the options that mean something.
-var keys = []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "srk_handle", "pcrs", "rollback", "admin", "forget", "disk"}
+var keys = []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "srk_handle", "pcrs", "rollback", "admin", "forget", "authority", "adopt", "disk"}
 
 // ParseOptions reads the command line. A misspelt option is an error: the
 // default in its place could be the less safe one.
@@ -104,6 +106,14 @@ func (out *Options) set(key, v string) (err error) {
 		out.Admin = uint16(number(16, 0x7FEF))
 	case "forget":
 		out.Forget, err = proto.ParseUUID(v)
+	case "authority":
+		b, derr := hex.DecodeString(v)
+		if derr != nil || len(b) != len(out.Authority) {
+			return fmt.Errorf("option authority=%s: want the 64 hex digits that vtpmctl authority prints", v)
+		}
+		out.Authority = [32]byte(b)
+	case "adopt":
+		out.Adopt, err = proto.ParseUUID(v)
 	case "disk":
 		out.Disk = v
 	}

@@ -118,8 +118,8 @@ func (t *TPM) start() error {
 		return fmt.Errorf("%w: capability: %v", ErrMalformed, err)
 	}
 	for _, p := range props.TPMProperty {
-		if p.Property == tpm2.TPMPTPermanent && p.Value&permInLockout != 0 {
-			t.c.Logf("hardware TPM is in dictionary-attack lockout; the manager's own objects are not affected")
+		if p.Property == tpm2.TPMPTPermanent {
+			t.logPermanent(p.Value)
 		}
 	}
 	if _, err := (tpm2.GetRandom{BytesRequested: 1}).Execute(t.t); err != nil {
@@ -129,7 +129,25 @@ func (t *TPM) start() error {
 }
 
 // TPMA_PERMANENT bits (TPM20-P2 8.6).
-const permInLockout = 1 << 9
+const (
+	permOwnerAuthSet = 1 << 0
+	permInLockout    = 1 << 9
+)
+
+// logPermanent says what an operator has to know of the TPM's settings.
+func (t *TPM) logPermanent(v uint32) {
+	if v&permInLockout != 0 {
+		t.c.Logf("hardware TPM is in dictionary-attack lockout; the manager's own objects are not affected")
+	}
+	if v&permOwnerAuthSet == 0 {
+		t.c.Logf("%s", emptyOwner)
+	}
+}
+
+// emptyOwner is what an empty owner authorisation costs. The manager takes none of
+// its own: lost with a disk it would lock everybody out of the TPM's owner
+// hierarchy, and the way back, a clear, destroys the root key.
+const emptyOwner = "WARNING: owner authorisation of the hardware TPM is empty: whoever can boot another system on this machine can delete the rollback counter and the anchor, so that this manager refuses its store until it is recovered; set one (tpm2_changeauth -c owner) and give it in owner_auth="
 
 // flushLeftovers unloads transient objects and loaded sessions. dom0's kernel
 // saves its own contexts between commands, so that what is loaded now is ours;

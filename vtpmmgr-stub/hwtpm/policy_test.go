@@ -236,3 +236,15 @@ func FuzzRelease(f *testing.F) {
 		}
 	})
 }
+
+func FuzzRecoveryKey(f *testing.F) {
+	k := RecoveryKey{Manager: proto.UUID{1}, Number: 2, Public: make([]byte, recoveryPoint), Signature: []byte{3}}
+	f.Add(k.Append(nil))
+	f.Add([]byte(recoveryKeyMagic))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		got, err := ParseRecoveryKey(in)
+		if err == nil && !bytes.Equal(got.Append(nil), in) {
+			t.Error("a certified recovery key does not survive its encoding")
+		}
+	})
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +147,27 @@ func TestOwnerAuth(t *testing.T) {
 		if err := tpm.SetAnchor(Anchor{State: AnchorActive}); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+	}
+}
+
+// An empty owner authorisation is said at each start, and no other.
+func TestEmptyOwnerIsSaid(t *testing.T) {
+	s := swtpmtest.Start(t, true)
+	said := func(auth ...byte) bool {
+		log := ""
+		c := config(t, auth...)
+		c.Logf = func(f string, a ...any) { log += fmt.Sprintf(f, a...) }
+		if _, err := Open(s, c); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(log, "owner authorisation of the hardware TPM is empty")
+	}
+	if !said() || !said() {
+		t.Error("empty, and not said")
+	}
+	changeOwnerAuth(t, s, []byte("set"))
+	if said([]byte("set")...) {
+		t.Error("said, and not empty")
 	}
 }
 

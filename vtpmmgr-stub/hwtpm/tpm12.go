@@ -113,6 +113,9 @@ func (d *TPM12) own() error {
 	if err != nil || len(owned) != 1 {
 		return classify12("ask for the owner", d.bus.first, err)
 	}
+	if d.owner == wellKnown {
+		d.c.Logf("%s", emptyOwner)
+	}
 	if owned[0] != 0 {
 		return nil
 	}

@@ -498,8 +498,10 @@ func TestBackupAndRestore(t *testing.T) {
 	if err := other.a.Admin(proto.OrdRestore, proto.Restore{PartID: parts[0].PartID, Box: parts[0].Box, Check: true}, &out); !errors.Is(err, proto.AuthFail) {
 		t.Errorf("another manager's backup without its key: %v", err)
 	}
-	r := proto.NewReader(header[len(backupMagic)+16:])
-	box := r.Sized(1 << 12)
+	_, named, box, err := ParseBackupHeader(header)
+	if err != nil || !bytes.Equal(named, recovery.PublicKey().Bytes()) {
+		t.Fatalf("header: key %x, %v", named, err)
+	}
 	other.recover(recovery, box, true)
 	if restored, _ := restore(t, other, parts, false); restored != n {
 		t.Errorf("restored %d", restored)

@@ -18,7 +18,10 @@ import (
 // rollback; only the administrator can ask for it, and it leaves an event.
 
 const (
-	backupMagic = "XVTBAK\x00\x01"
+	// A header is magic, manager, recovery key and box; in the first version there
+	// is no key.
+	backupMagic      = "XVTBAK\x00\x02"
+	backupMagicFirst = "XVTBAK\x00\x01"
 	// A part is full when it has so many bytes of entries: uuid | group |
 	// authority 32 | u64 group's sequence | u64 saves | u64 created | u8 has record
 	// [| 64]. Records are opened from their groups. In a backup that numbers no
@@ -148,9 +151,9 @@ func (m *Manager) backupHeader() []byte {
 	copy(b[len(backupMagic):], id[:])
 	k, err := parseKeyFile(m.store.KeyArea())
 	if err != nil {
-		return b
+		k = keyFile{}
 	}
-	return proto.AppendSized(b, k.recovery)
+	return proto.AppendSized(proto.AppendSized(b, k.key), k.recovery)
 }
 
 func (m *Manager) backupEntry(u proto.UUID, b []byte) ([]byte, bool) {
@@ -175,15 +178,19 @@ func (m *Manager) backupEntry(u proto.UUID, b []byte) ([]byte, bool) {
 	return out, err == nil
 }
 
-// ParseBackupHeader reads what a backup's first part says of its manager, and
-// the recovery box of its root secret (empty if it has none).
-func ParseBackupHeader(header []byte) (manager proto.UUID, recovery []byte, err error) {
+// ParseBackupHeader reads what a backup's first part says of its manager, of its
+// recovery key (empty in a first version) and of the recovery box of its root
+// secret (empty if it has none). Nothing vouches for it.
+func ParseBackupHeader(header []byte) (manager proto.UUID, key, recovery []byte, err error) {
 	r := proto.NewReader(header)
 	magic := string(r.Bytes(len(backupMagic)))
 	manager = r.UUID()
-	recovery = r.Sized(4096)
-	if r.Done() != nil || magic != backupMagic {
-		return proto.UUID{}, nil, errors.New("no backup header of this version")
+	if magic == backupMagic {
+		key = r.Sized(pointSize)
 	}
-	return manager, recovery, nil
+	recovery = r.Sized(4096)
+	if r.Done() != nil || magic != backupMagic && magic != backupMagicFirst {
+		return proto.UUID{}, nil, nil, errors.New("no backup header of this version")
+	}
+	return manager, key, recovery, nil
 }
