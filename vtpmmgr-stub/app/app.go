@@ -192,7 +192,7 @@ func (a *App) serve() bool {
 		}
 		waiting = append(waiting, req)
 		batch = append(batch, manager.Request{Client: clientID(req.Frontend), UUID: proto.UUID(req.UUID),
-			Admin: uint16(req.Frontend.Domain) == a.c.Options.Admin, Frame: req.Command})
+			Admin: a.isAdmin(req), Frame: req.Command})
 	}
 	if len(batch) == 0 {
 		return false
@@ -203,6 +203,14 @@ func (a *App) serve() bool {
 		}
 	}
 	return true
+}
+
+// isAdmin: identity is what the toolstack wrote, domain 0's being its number.
+func (a *App) isAdmin(req *tpmback.Request) bool {
+	if a.c.Options.Admin == (proto.UUID{}) {
+		return req.Frontend.Domain == 0
+	}
+	return proto.UUID(req.UUID) == a.c.Options.Admin
 }
 
 func clientID(f tpmback.Frontend) manager.ClientID {

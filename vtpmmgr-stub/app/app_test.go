@@ -11,6 +11,7 @@ import (
 
 	"xenvtpm/board/xen/abi"
 	"xenvtpm/board/xen/xentest"
+	"xenvtpm/boot/startinfo"
 	"xenvtpm/drivers/drivertest"
 	"xenvtpm/drivers/tpmfront"
 	"xenvtpm/vtpmmgr-stub/hwtpm"
@@ -31,6 +32,7 @@ type host struct {
 	log  []string
 	next abi.DomID
 	mgr  *xentest.Domain
+	opts string // the manager's command line
 }
 
 func newHost(t *testing.T) *host { return newHostWith(t, true) }
@@ -76,7 +78,11 @@ func (l *host) boot(tpm func() (TPM, error)) {
 	if l.disk != nil {
 		l.ts.AddDisk(d.ID, 51712, l.disk, l.mode)
 	}
-	opts, err := ParseOptions(nil)
+	cmdline, err := startinfo.ParseCmdline(l.opts)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	opts, err := ParseOptions(cmdline)
 	if err != nil {
 		l.t.Fatal(err)
 	}

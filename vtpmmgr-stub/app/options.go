@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ type Options struct {
 	Primary     uint32 // srk_handle=: persistent storage key, 0 = derive one
 	PCRs        proto.PCRSelection
 	RollbackOff bool       // rollback=off
-	Admin       uint16     // admin=: the administrator's domain
+	Admin       proto.UUID // admin=: uuid of the administrator's device here; zero: domain 0
 	Forget      proto.UUID // forget=
 	Authority   [32]byte   // authority=: SHA-256 of the root authority's TPMT_PUBLIC; zero: any
 	Adopt       proto.UUID // adopt=: a store that is taken on trust, once
@@ -103,7 +104,7 @@ func (out *Options) set(key, v string) (err error) {
 			err = fmt.Errorf("option rollback=%s: want strict or off", v)
 		}
 	case "admin":
-		out.Admin = uint16(number(16, 0x7FEF))
+		out.Admin, err = parseAdmin(v)
 	case "forget":
 		out.Forget, err = proto.ParseUUID(v)
 	case "authority":
@@ -118,6 +119,26 @@ func (out *Options) set(key, v string) (err error) {
 		out.Disk = v
 	}
 	return err
+}
+
+// parseAdmin: 0 for domain 0, which is always the same; any other domain by the
+// uuid of its device, as the toolstack writes it. Another domain's number is given
+// to the next one when that domain reboots.
+func parseAdmin(v string) (proto.UUID, error) {
+	if v == "0" {
+		return proto.UUID{}, nil
+	}
+	if _, err := strconv.ParseUint(v, 0, 16); err == nil {
+		return proto.UUID{}, fmt.Errorf("option admin=%s: the number of a domain is another's after its reboot; give the uuid of its vTPM device at this manager", v)
+	}
+	u, err := proto.ParseUUID(v)
+	if err == nil && u == (proto.UUID{}) {
+		err = errors.New("the zero uuid names nobody")
+	}
+	if err != nil {
+		return u, fmt.Errorf("option admin=%s: want 0 or a uuid: %w", v, err)
+	}
+	return u, nil
 }
 
 // parseOwnerAuth: well-known, text:<the value itself>, hash:<hex>. The text form
