@@ -122,10 +122,27 @@ func (l *Lab) provisioning(*stack) error {
 	l.does("vtpmctl policy new: the present state of the platform", words("policy new --comment installed "+root))
 	l.doesNot("vtpmctl provision without a signature is refused", words("provision --authority "+adminFile("saa")+" --policy "+root), "is not signed")
 	l.does("vtpmctl policy sign", words("policy sign --key "+adminFile("saa")+" "+root))
-	l.does("vtpmctl provision", words("provision --authority "+adminFile("saa")+" --policy "+root+" --recovery "+adminFile("rec.pub")))
+	l.does("vtpmctl provision", words("provision --authority "+adminFile("saa")+" --policy "+root+" --recovery "+adminFile("rec.pub")), "authority=")
+	if err := l.noteBox(); err != nil {
+		return err
+	}
+	l.does("vtpmctl authority", words("authority "+adminFile("saa")), "authority=")
 	l.does("vtpmctl status: provisioned, with a recovery key", words("status --json"), `"provisioned": true`, `"recovery_key": true`)
 	l.does("vtpmctl pcrs", words("pcrs 0-7"))
 	return nil
+}
+
+// noteBox writes down what an operator keeps with the recovery key.
+func (l *Lab) noteBox() error {
+	out, err := l.ctl("status", "--json")
+	if err != nil {
+		return err
+	}
+	var s proto.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil || s.RecoveryBox == "" {
+		return fmt.Errorf("lab: no fingerprint of a recovery box in %s (%w)", out, err)
+	}
+	return os.WriteFile(keptBox, []byte(s.RecoveryBox), 0o600)
 }
 
 // newKey makes a private key for approvals.
@@ -361,8 +378,15 @@ func movedStep(l *Lab) error {
 	if err := newRecoveryKey(l); err != nil {
 		return err
 	}
-	l.doesNot("vtpmctl recovery answer with another key is refused", words("recovery answer --key "+adminFile("other")+" "+req+" "+ans), "recovery key")
-	l.does("vtpmctl recovery answer", words("recovery answer --key "+keptRecovery+" "+req+" "+ans))
+	session, box, err := s.recoverySession()
+	if err != nil {
+		return err
+	}
+	answer := " --session " + session + " --box " + box + " " + req + " " + ans
+	l.doesNot("vtpmctl recovery answer with another key is refused", words("recovery answer --key "+adminFile("other")+answer), "recovery key")
+	l.doesNot("vtpmctl recovery answer to a session that the console does not show is refused",
+		words("recovery answer --key "+keptRecovery+" --session "+box+" --box "+box+" "+req+" "+ans), "NOT of the manager whose console")
+	l.does("vtpmctl recovery answer", words("recovery answer --key "+keptRecovery+answer))
 	l.does("vtpmctl recovery finish", words("recovery finish "+ans))
 	l.does("vtpmctl status: serving on this machine", words("status --json"), `"provisioned": false`, `"rollback": "strict"`)
 	if err := s.startVTPM(); err != nil {
@@ -387,8 +411,24 @@ func movedStep(l *Lab) error {
 	return l.onlyDom0Left()
 }
 
-// keptRecovery is where the recovery key lies until the next power-on. An operator would keep it elsewhere.
-const keptRecovery = DataDir + "/rec"
+// keptRecovery is where the recovery key lies until the next power-on, and keptBox the note beside it. An operator
+// would keep them elsewhere.
+const (
+	keptRecovery = DataDir + "/rec"
+	keptBox      = DataDir + "/rec.box"
+)
+
+// recoverySession reads the session key's fingerprint off the manager's console, and the note of the box.
+func (s *stack) recoverySession() (session, box string, err error) {
+	line, _, ok := s.manager.Console.Find(0, "session key is ")
+	if !ok {
+		return "", "", errors.New("lab: the manager's console shows no session key")
+	}
+	_, after, _ := strings.Cut(line, "session key is ")
+	session, _, _ = strings.Cut(after, ";")
+	b, err := os.ReadFile(keptBox)
+	return session, strings.TrimSpace(string(b)), err
+}
 
 // newRecoveryKey makes another recovery key than the one that was provisioned.
 func newRecoveryKey(l *Lab) error {
