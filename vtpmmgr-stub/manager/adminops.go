@@ -67,7 +67,7 @@ func (m *Manager) countVTPMs() uint64 {
 			other += uint64((len(g.encode()) + 4 + chunkSize - 1) / chunkSize)
 		}
 	}
-	for _, k := range []byte{metaRootSq, metaCA, metaRecovery} {
+	for _, k := range []byte{metaRootSq, metaCA, metaRecovery, metaOwner} {
 		if b, err := m.store.Get(metaKey(k)); err == nil && b != nil {
 			other++
 		}

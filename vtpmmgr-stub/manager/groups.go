@@ -57,16 +57,10 @@ func parseGroup(in []byte) (*group, error) {
 // loadGroups reads all groups and opens those that open. One that does not is
 // logged and leaves the others working.
 func (m *Manager) loadGroups() error {
-	key, err := store.DeriveKey(m.secret.key[:], "default group")
-	if err != nil {
-		return err
-	}
-	box, err := m.keyBox(key)
-	if err != nil {
-		return err
-	}
 	clear(m.groups)
-	m.groups[defaultGroup] = &group{id: defaultGroup, name: "default", box: box}
+	if err := m.loadDefault(); err != nil {
+		return err
+	}
 	var ids []proto.UUID
 	if err := m.store.Scan(store.MakeKey(kindBlob, [16]byte{}), func(k store.Key, _ []byte) bool {
 		if k[0] == kindBlob {
@@ -80,6 +74,29 @@ func (m *Manager) loadGroups() error {
 		m.loadGroup(id)
 	}
 	return nil
+}
+
+// loadDefault opens the default group. It stays closed while authority= names
+// somebody whose store this has never been: a new one, which an approved system has
+// made on another disk, must not take in new vTPMs unnoticed.
+func (m *Manager) loadDefault() error {
+	g := &group{id: defaultGroup, name: "default"}
+	m.groups[defaultGroup] = g
+	owned, err := m.isOwned()
+	switch {
+	case err != nil:
+		return err
+	case !owned:
+		g.why = errUnowned
+		m.logf("the default group stays closed, its vTPMs get no keys: %v", g.why)
+		return nil
+	}
+	key, err := store.DeriveKey(m.secret.key[:], "default group")
+	if err != nil {
+		return err
+	}
+	g.box, err = m.keyBox(key)
+	return err
 }
 
 func (m *Manager) loadGroup(id proto.UUID) {
@@ -126,6 +143,7 @@ var (
 	errNotEmpty    = errors.New("group is not empty")
 	errBadName     = errors.New("name is empty, too long or not printable")
 	errTooMany     = errors.New("too many groups")
+	errUnowned     = errors.New("authority= names an authority that has never provisioned this store: provision it, or put the right disk in")
 	errUnprovided  = errors.New("the manager is not provisioned: its root has no authority")
 )
 

@@ -187,6 +187,58 @@ func TestForgedStoreOfAProvisionedManager(t *testing.T) {
 	v.refused("the same, where authority= is given", d, ErrAuthority)
 }
 
+// With authority=, a store that an approved system has made on a blank disk, with
+// the anchor taken away, takes no vTPMs in; the real one goes on after a recovery.
+func TestNewStoreInPlaceOfTheReal(t *testing.T) {
+	s := newSite(t)
+	recovery := newRecoveryKey(t)
+	s.provision(recovery)
+	s.pin = true
+	if err := s.reboot(); err != nil {
+		t.Fatal(err)
+	}
+	if err := vtpmClient(s.m, 1).SaveHashKey(record(1)); err != nil {
+		t.Fatal(err)
+	}
+	real := s.d
+	hw, err := hwtpm.Open(s.tpm, hwtpm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hw.SetAnchor(hwtpm.Anchor{}); err != nil {
+		t.Fatal(err)
+	}
+	s.d = newDisk(diskSize)
+	if err := s.reboot(); err != nil || !s.logged("default group stays closed") {
+		t.Fatalf("a new store: %v", err)
+	}
+	if err := vtpmClient(s.m, 2).SaveHashKey(record(2)); !errors.Is(err, proto.Disabled) {
+		t.Errorf("a new vTPM in it: %v", err)
+	}
+	s.another(func() {
+		create := proto.GroupCreate{Authority: s.public(), Policy: s.list(proto.UUID{}, 1, s.present())}
+		if err := s.do(proto.OrdProvision, create); !errors.Is(err, proto.AuthFail) {
+			t.Errorf("provisioned by another authority: %v", err)
+		}
+	})
+	s.provision(recovery)
+	if err := vtpmClient(s.m, 2).SaveHashKey(record(2)); err != nil {
+		t.Errorf("after the authority has provisioned it: %v", err)
+	}
+	s.tpm.Erase()
+	s.d = real
+	_ = s.boot()
+	s.recover(recovery, nil, false)
+	for range 2 {
+		if r, err := vtpmClient(s.m, 1).LoadHashKey(); err != nil || r != record(1) {
+			t.Errorf("the real one, recovered: %v", err)
+		}
+		if err := s.reboot(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // old makes the store one of the first version: no proof, and no recovery key
 // named.
 func (s *site) old() {

@@ -169,13 +169,15 @@ func (m *Manager) restoreTarget(e *backupRecord, part *restoring) (*group, error
 		if !part.DefaultGroup {
 			return nil, fmt.Errorf("%w: group %v; make it, or restore into the default group", errNoTarget, e.of.group)
 		}
-		return m.groups[defaultGroup], mayLeave(e.uuid, e.of, defaultGroup, false, part.Release)
+		if err := mayLeave(e.uuid, e.of, defaultGroup, false, part.Release); err != nil {
+			return nil, err
+		}
+		g = m.groups[defaultGroup]
+	} else if part.Backup != (proto.UUID{}) && g.membership().authority != e.of.authority {
+		return nil, fmt.Errorf("%w (group %v has another authority than in the backup)", errNotReleased, g.id)
 	}
 	if g.box == nil {
 		return nil, fmt.Errorf("%w: group %v", errClosed, g.id)
-	}
-	if part.Backup != (proto.UUID{}) && g.membership().authority != e.of.authority {
-		return nil, fmt.Errorf("%w (group %v has another authority than in the backup)", errNotReleased, g.id)
 	}
 	return g, nil
 }

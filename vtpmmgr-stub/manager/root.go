@@ -21,6 +21,7 @@ const (
 	metaRootSq   = 1
 	metaCA       = 2 // certification key (attest.go)
 	metaRecovery = 3 // number of the recovery key
+	metaOwner    = 4 // authority that has provisioned the store, as authority= names it
 )
 
 func metaKey(n byte) store.Key { return store.MakeKey(kindMeta, [16]byte{15: n}) }
@@ -78,7 +79,35 @@ func (m *Manager) provision(public, list, recovery []byte) error {
 			return err
 		}
 	}
-	return m.replaceRoot(k, l.Sequence)
+	owner := authorityHash32(public)
+	if err := m.store.Put(metaKey(metaOwner), owner[:]); err != nil {
+		return err
+	}
+	if err := m.replaceRoot(k, l.Sequence); err != nil {
+		return err
+	}
+	return m.loadDefault()
+}
+
+// isOwned reports whether the store has been provisioned by the authority that the
+// command line names, if it names one. A recovery takes the root's policy away, and
+// not this. A store that was provisioned before this was noted, is noted now.
+func (m *Manager) isOwned() (bool, error) {
+	if m.c.Authority == [32]byte{} {
+		return true, nil
+	}
+	_, b, err := m.rootBinding()
+	if err != nil {
+		return false, err
+	}
+	owner, err := m.store.Get(metaKey(metaOwner))
+	if err != nil || bytes.Equal(owner, m.c.Authority[:]) {
+		return err == nil, err
+	}
+	if b.Auth == nil || m.isAuthority(b.Auth.Public) != nil {
+		return false, nil
+	}
+	return true, m.store.Put(metaKey(metaOwner), m.c.Authority[:])
 }
 
 // mayProvision: a root that has an authority keeps it, and gets another recovery
