@@ -55,7 +55,7 @@ func commands() []command {
 		{"provision", "--authority KEY --policy FILE [--recovery KEY]", "give the manager's root an approval key, and a recovery key", runProvision},
 		{"recovery keygen", "FILE", "make a recovery key (FILE and FILE.pub)", runRecoveryKeygen},
 		{"recovery request", "[--backup BACKUP] FILE", "write what has to go to where the recovery key is", runRecoveryRequest},
-		{"recovery answer", "--key FILE --session FINGERPRINT --box FINGERPRINT|unknown REQUEST ANSWER", "offline: open a request with the recovery key", runRecoveryAnswer},
+		{"recovery answer", "--key FILE (--session FINGERPRINT | --enrolled BUNDLE --authority KEY) --box FINGERPRINT|unknown REQUEST ANSWER", "offline: open a request with the recovery key", runRecoveryAnswer},
 		{"recovery finish", "[--backup] ANSWER", "bring the answer back to the manager", runRecoveryFinish},
 		{"recovery certify", "--key KEY --manager UUID --number N RECOVERY.pub FILE", "offline: sign that a manager is to take another recovery key", runRecoveryCertify},
 		{"recovery replace", "FILE", "give the manager a certified recovery key in place of the one it has", runRecoveryReplace},

@@ -398,6 +398,24 @@ func TestSignWithAgent(t *testing.T) {
 	l.ok("provision --authority %ec.pub --policy %ec") // a TPM accepts it, too
 }
 
+// respoil writes an altered recovery request.
+func (l *lab) respoil(from, to string, alter func(*proto.RecoveryInfo)) {
+	l.t.Helper()
+	raw, err := os.ReadFile(l.file(from))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var r proto.RecoveryInfo
+	if err := json.Unmarshal(raw, &r); err != nil {
+		l.t.Fatal(err)
+	}
+	alter(&r)
+	if raw, err = json.Marshal(r); err != nil {
+		l.t.Fatal(err)
+	}
+	l.write(to, raw)
+}
+
 func TestBackupRecovery(t *testing.T) {
 	l := newLab(t)
 	l.key("saa", elliptic.P256())
@@ -444,15 +462,10 @@ func TestBackupRecovery(t *testing.T) {
 	l.fails(exitFailed, "recovery answer --key %rec"+typed+" --box 0000 %req %ans", "not the one that was made at provisioning")
 	l.fails(exitFailed, "recovery answer --key %saa"+typed+" --box "+box+" %req %ans", "is for recovery key")
 	// Somebody on the way puts a session key of his own into the request.
-	var asked proto.RecoveryInfo
-	raw, _ := os.ReadFile(l.file("req"))
-	if err := json.Unmarshal(raw, &asked); err != nil {
-		t.Fatal(err)
-	}
-	his, _ := ecdh.P256().GenerateKey(rand.Reader)
-	asked.Session = his.PublicKey().Bytes()
-	raw, _ = json.Marshal(asked)
-	l.write("forged", raw)
+	l.respoil("req", "forged", func(r *proto.RecoveryInfo) {
+		his, _ := ecdh.P256().GenerateKey(rand.Reader)
+		r.Session = his.PublicKey().Bytes()
+	})
 	l.fails(exitFailed, "recovery answer --key %rec"+typed+" --box "+box+" %forged %stolen", "NOT of the manager whose console")
 	if _, err := os.Stat(l.file("stolen")); err == nil {
 		t.Error("the root secret was given to another session key")

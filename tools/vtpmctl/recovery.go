@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 
+	"xenvtpm/tools/vtpmctl/attest"
 	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/manager"
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -129,18 +130,20 @@ func runRecoveryRequest(e *env, args []string) error {
 }
 
 // answerOptions are the flags of recovery answer.
-type answerOptions struct{ key, session, box string }
+type answerOptions struct{ key, session, bundle, authority, box string }
 
 func (o *answerOptions) define(fs *flag.FlagSet) {
 	fs.StringVar(&o.key, "key", "", "recovery key")
 	fs.StringVar(&o.session, "session", "", "fingerprint on the manager's console")
+	fs.StringVar(&o.bundle, "enrolled", "", "attestation bundle of that manager, in place of --session")
+	fs.StringVar(&o.authority, "authority", "", "who enrolled it")
 	fs.StringVar(&o.box, "box", "", "fingerprint that was noted at provisioning, or unknown")
 }
 
 // check holds a request against what the operator knows of it from elsewhere.
 func (o *answerOptions) check(e *env, info *proto.RecoveryInfo, public []byte) error {
-	if err := manager.SameFingerprint(info.Session, o.session); err != nil {
-		return fmt.Errorf("the request is NOT of the manager whose console you have read: session key: %w", err)
+	if err := o.checkSession(info); err != nil {
+		return err
 	}
 	if len(info.Key) > 0 && !bytes.Equal(info.Key, public) {
 		return fmt.Errorf("the request is for recovery key %s, and this is %s", manager.Fingerprint(info.Key), manager.Fingerprint(public))
@@ -155,13 +158,42 @@ func (o *answerOptions) check(e *env, info *proto.RecoveryInfo, public []byte) e
 	return nil
 }
 
+// checkSession: whose session key it is, says the manager's console or its enrolled
+// attestation key; both, if both are given.
+func (o *answerOptions) checkSession(info *proto.RecoveryInfo) error {
+	if o.session != "" {
+		if err := manager.SameFingerprint(info.Session, o.session); err != nil {
+			return fmt.Errorf("the request is NOT of the manager whose console you have read: session key: %w", err)
+		}
+	}
+	if o.bundle == "" {
+		return nil
+	}
+	b, err := readBundle(o.bundle)
+	if err != nil {
+		return err
+	}
+	authority, err := loadAuthority(o.authority)
+	if err != nil {
+		return err
+	}
+	if err := attest.CheckSession(b, authority, info); err != nil {
+		return fmt.Errorf("the request is NOT of the manager that was enrolled: %w", err)
+	}
+	return nil
+}
+
+func (o *answerOptions) complete() bool {
+	return o.key != "" && o.box != "" && (o.session != "" || o.bundle != "") && (o.bundle == "") == (o.authority == "")
+}
+
 func runRecoveryAnswer(e *env, args []string) error {
 	var o answerOptions
 	rest, err := e.parse(args, 2, o.define)
 	if err != nil {
 		return err
 	}
-	if o.key == "" || o.session == "" || o.box == "" {
+	if !o.complete() {
 		return errUsage
 	}
 	key, err := loadRecoveryPrivate(o.key)

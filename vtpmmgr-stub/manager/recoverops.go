@@ -64,9 +64,27 @@ func (m *Manager) adminRecovery(_ *Request, _ proto.Empty) (any, error) {
 	}
 	if m.store != nil {
 		out.Manager = m.store.ID()
+		m.quoteSession(&out)
 		return out, nil
 	}
 	return out, err
+}
+
+// quoteSession has the attestation key vouch for the session key: for who has
+// enrolled it, that is as good as the console. A degraded manager has no such key.
+func (m *Manager) quoteSession(out *proto.RecoveryInfo) {
+	a, err := m.attester()
+	if err != nil {
+		m.logf("recovery: no quote of the session key: %v", err)
+		return
+	}
+	want := proto.SessionQualifying(out.Session)
+	q, err := a.hw.Quote(a.keys, a.auth, want[:], m.c.PCRs)
+	if err != nil {
+		m.logf("recovery: no quote of the session key: %v", err)
+		return
+	}
+	out.Quote, out.Signature = q.Attest, q.Signature
 }
 
 // adminRecover takes the root secret back from the recovery key: to read another

@@ -2,6 +2,7 @@ package proto
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -207,6 +208,16 @@ type RecoveryInfo struct {
 	Box     []byte `json:"box"`           // the root secret, to the recovery key
 	Key     []byte `json:"key,omitempty"` // public half of that key, where it is known
 	Session []byte `json:"session"`       // this run's public key, for the way back
+
+	// Quote (TPMS_ATTEST) by the manager's attestation key over the session key
+	// (SessionQualifying), where the store is open.
+	Quote     []byte `json:"quote,omitempty"`
+	Signature []byte `json:"quote_signature,omitempty"`
+}
+
+// SessionQualifying is a quote's extraData for a recovery session's key.
+func SessionQualifying(session []byte) [32]byte {
+	return sha256.Sum256(append([]byte("xenvtpm recovery session key 1\x00"), session...))
 }
 
 // Recover brings the root secret back, from the recovery key (whose public half
