@@ -299,6 +299,29 @@ func TestAdoptOldStore(t *testing.T) {
 	}
 }
 
+// The same after an upgrade that nobody announced.
+func TestAdoptWithANewPolicy(t *testing.T) {
+	s := newSite(t)
+	s.must(proto.OrdProvision, proto.GroupCreate{Authority: s.public(), Policy: s.list(proto.UUID{}, 1, s.present())})
+	s.old()
+	s.extend(4)
+	s.pin = true
+	if err := s.boot(); !errors.Is(err, hwtpm.ErrPCRMismatch) {
+		t.Fatal(err)
+	}
+	next := proto.PolicyApply{Policy: s.list(proto.UUID{}, 2, s.present())}
+	if err := s.do(proto.OrdPolicyApply, next); !errors.Is(err, proto.AuthFail) || s.status().Degraded == "" {
+		t.Errorf("without adopt=: %v", err)
+	}
+	s.adopt = s.m.lastID()
+	_ = s.boot()
+	s.must(proto.OrdPolicyApply, next)
+	s.adopt = proto.UUID{}
+	if err := s.boot(); err != nil {
+		t.Errorf("at the next start: %v", err)
+	}
+}
+
 // lastID is the manager of the disk, also of one that is degraded.
 func (m *Manager) lastID() proto.UUID {
 	p, err := store.Probe(m.c.Disk)

@@ -262,5 +262,8 @@ func (m *Manager) reopenWith(probed *store.Probed, payload, encoded []byte) erro
 		return err
 	}
 	m.degraded = nil
-	return m.replaceRoot(k, l.Sequence)
+	if err := m.replaceRoot(k, l.Sequence); err != nil {
+		return err
+	}
+	return m.adopt()
 }
