@@ -113,7 +113,7 @@ func (m *Manager) adopt() error {
 	const what = "adopt=: the store was taken WITHOUT A PROOF that this manager made it; it has one from now on"
 	m.logf("WARNING: %s. Take adopt= off the command line", what)
 	m.events.add(Event{Time: m.unixNow(), Kind: EventPolicy, Count: 1, UUID: m.store.ID(), Text: what})
-	if err := m.commit(); err != nil {
+	if err := m.commit(nil); err != nil {
 		return err
 	}
 	m.unproven = false

@@ -252,7 +252,7 @@ func (s *site) old() {
 	if err := s.m.store.SetKeyArea(proto.AppendSized(first, k.recovery)); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.m.commit(); err != nil {
+	if err := s.m.commit(nil); err != nil {
 		s.t.Fatal(err)
 	}
 }

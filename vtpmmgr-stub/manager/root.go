@@ -83,10 +83,11 @@ func (m *Manager) provision(public, list, recovery []byte) error {
 	if err := m.store.Put(metaKey(metaOwner), owner[:]); err != nil {
 		return err
 	}
-	if err := m.replaceRoot(k, l.Sequence); err != nil {
-		return err
-	}
-	return m.loadDefault()
+	return m.replaceRoot(k, l.Sequence, func() {
+		if err := m.loadDefault(); err != nil {
+			m.logf("opening the default group: %v", err)
+		}
+	})
 }
 
 // isOwned reports whether the store has been provisioned by the authority that the
@@ -170,14 +171,14 @@ func (m *Manager) replaceRecovery(statement []byte) (*hwtpm.RecoveryKey, error) 
 	return s, m.then(func() {})
 }
 
-func (m *Manager) replaceRoot(k keyFile, sequence uint64) error {
+func (m *Manager) replaceRoot(k keyFile, sequence uint64, then func()) error {
 	if err := m.store.SetKeyArea(k.encode()); err != nil {
 		return err
 	}
 	if err := m.store.Put(metaKey(metaRootSq), binary.BigEndian.AppendUint64(nil, sequence)); err != nil {
 		return err
 	}
-	return m.then(func() {})
+	return m.then(then)
 }
 
 // applyRootPolicy replaces the states that the root opens in. It works on a
@@ -204,7 +205,7 @@ func (m *Manager) applyRootPolicy(encoded []byte) error {
 	}
 	b.Auth.Approvals = l.Approvals
 	k.root = b.Append(nil)
-	return m.replaceRoot(k, l.Sequence)
+	return m.replaceRoot(k, l.Sequence, func() {})
 }
 
 // reopen starts a degraded manager with a newer policy list.
@@ -262,7 +263,7 @@ func (m *Manager) reopenWith(probed *store.Probed, payload, encoded []byte) erro
 		return err
 	}
 	m.degraded = nil
-	if err := m.replaceRoot(k, l.Sequence); err != nil {
+	if err := m.replaceRoot(k, l.Sequence, func() {}); err != nil {
 		return err
 	}
 	return m.adopt()
