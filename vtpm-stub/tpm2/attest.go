@@ -24,6 +24,19 @@ func newAttestation(c *call, typ ST, i, param int, in *TPMT_SCHEME, extra []byte
 	return attestation{typ: typ, key: c.object(i), handle: i + 1, param: param, scheme: s, extra: extra}, rc
 }
 
+// digestAlg is the hash of what TPM2_Quote and TPM2_NV_Certify tell the digest of: the scheme's,
+// or the nameAlg of a key of ML-DSA, whose scheme has none. TPM_RC_SCHEME without a hash.
+func (a *attestation) digestAlg() (AlgID, RC) {
+	alg := a.scheme.Hash
+	if a.key != nil && a.key.pub.Type == TPM_ALG_MLDSA {
+		alg = a.key.pub.NameAlg
+	}
+	if alg == TPM_ALG_NULL {
+		return alg, TPM_RC_SCHEME.Param(a.param)
+	}
+	return alg, TPM_RC_SUCCESS
+}
+
 // answer makes the TPMS_ATTEST, signs it and writes both. body writes the part that
 // depends on the type. A code carries the number of handle or parameter, but for TPM_RC_SIZE: the
 // structure and a signature of ML-DSA are larger than a response.

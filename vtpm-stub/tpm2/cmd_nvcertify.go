@@ -9,7 +9,7 @@ package tpm2
 //	TPM_RC_NV_RANGE              outside of the index
 //	TPM_RC_NV_UNINITIALIZED      the index was not written
 //	TPM_RC_SCHEME            P2  the scheme is not the key's, or none is named; for a
-//	                             digest TPM_RH_NULL needs one too, and it needs a hash
+//	                             digest TPM_RH_NULL needs one too, and there must be a hash
 //	TPM_RC_SIZE              P3  with the signature, of ML-DSA, more than a response holds
 //	TPM_RC_VALUE             P3  more than 1024 octets
 //	TPM_RC_RANGE, TPM_RC_VALUE  P2  ECDAA: the count was not given out, or was used
@@ -45,11 +45,12 @@ func cmdNVCertify(t *TPM, c *call) RC {
 }
 
 func (t *TPM) certifyNVDigest(c *call, a *attestation, ix *nvIndex) RC {
-	if a.scheme.Hash == TPM_ALG_NULL {
-		return TPM_RC_SCHEME.Param(2)
+	alg, rc := a.digestAlg()
+	if rc != TPM_RC_SUCCESS {
+		return rc
 	}
 	a.typ = TPM_ST_ATTEST_NV_DIGEST
-	digest := t.hash.Sum(a.scheme.Hash, nil, ix.data)
+	digest := t.hash.Sum(alg, nil, ix.data)
 	return t.answer(c, a, func(w *writer) {
 		w.b2(t.nvName(ix))
 		w.b2(digest)

@@ -58,6 +58,9 @@ func (t *TPM) authorized(k *TPMT_TK, meta []byte, nameAlg AlgID, approved, ref [
 	case TPM_ST_MESSAGE_VERIFIED:
 		return append(append([]byte(nil), approved...), ref...)
 	case TPM_ST_DIGEST_VERIFIED:
+		if len(meta) == 0 {
+			return nil // of the NULL Ticket
+		}
 		nameAlg = AlgID(meta[0])<<8 | AlgID(meta[1])
 	}
 	return t.hash.Sum(nameAlg, nil, approved, ref)

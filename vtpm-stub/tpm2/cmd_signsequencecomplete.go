@@ -10,7 +10,7 @@ package tpm2
 //	TPM_RC_SIGN_CONTEXT_KEY  H2  not the key of the start
 //	TPM_RC_SIZE                  a signature of ML-DSA that is larger than a response
 //	TPM_RC_VALUE             P1  restricted key: the message begins with
-//	                             TPM_GENERATED_VALUE, or its first part is shorter
+//	                             TPM_GENERATED_VALUE
 //	TPM_RC_VALUE             H1  ECDAA: the commit value was used before
 func cmdSignSequenceComplete(t *TPM, c *call) RC {
 	buffer := c.in.param().maxBuffer()
@@ -27,11 +27,7 @@ func cmdSignSequenceComplete(t *TPM, c *call) RC {
 	if o.pub.Attributes.has(objX509Sign) {
 		return TPM_RC_ATTRIBUTES.Handle(2)
 	}
-	first := buffer
-	if s.started {
-		first = s.head[:s.headLen]
-	}
-	if o.pub.Attributes.has(objRestricted) && !safeToSign(first) {
+	if o.pub.Attributes.has(objRestricted) && s.generated(buffer) {
 		return TPM_RC_VALUE.Param(1)
 	}
 	if !t.fitsSignature(o, 0) {

@@ -4,7 +4,7 @@ import "xenvtpm/vtpm-stub/tpmcrypto"
 
 // cmdVerifyDigestSignature is TPM2_VerifyDigestSignature (v185, P3 section 20.4). The digest
 // of an ML-DSA key is the message representative, external mu, which has the
-// context in it.
+// context in it. It gets the NULL Ticket, since no hash made it and no policy command takes it.
 //
 //	TPM_RC_EXT_MU     H1  ML-DSA: the key does not allow external mu
 //	TPM_RC_KEY        H1  not a signing key
@@ -45,15 +45,11 @@ func cmdVerifyDigestSignature(t *TPM, c *call) RC {
 	if rc != TPM_RC_SUCCESS {
 		return rc.Param(3)
 	}
-	alg := scheme.Hash
-	if scheme.Scheme == TPM_ALG_MLDSA {
-		alg = TPM_ALG_SHAKE256_512 // what mu is made with
-	}
 	ticket := TPMT_TK{Tag: TPM_ST_DIGEST_VERIFIED, Hierarchy: TPM_RH_NULL}
-	if len(context) == 0 {
-		ticket = t.verifiedTicket(TPM_ST_DIGEST_VERIFIED, o, digest, o.name, u16Bytes(uint16(alg)))
+	if len(context) == 0 && scheme.Scheme != TPM_ALG_MLDSA {
+		ticket = t.verifiedTicket(TPM_ST_DIGEST_VERIFIED, o, digest, o.name, u16Bytes(uint16(scheme.Hash)))
 	}
-	c.out.verifiedDigest(&ticket, alg)
+	c.out.verifiedDigest(&ticket, scheme.Hash)
 	return TPM_RC_SUCCESS
 }
 
@@ -66,16 +62,19 @@ func digestSize(s *TPMT_SCHEME) int {
 }
 
 // verifiedDigest writes a TPMT_TK_VERIFIED with TPM_ST_DIGEST_VERIFIED, which has the hash
-// algorithm as metadata (v185, P2 section 10.6.5).
+// algorithm as metadata, unless it is the NULL Ticket (v185, P2 section 10.6.5).
 func (w *writer) verifiedDigest(k *TPMT_TK, alg AlgID) {
 	w.u16(uint16(k.Tag))
 	w.handle(k.Hierarchy)
-	w.alg(alg)
+	if k.Hierarchy != TPM_RH_NULL {
+		w.alg(alg)
+	}
 	w.b2(k.Digest)
 }
 
 // verified reads a TPMT_TK_VERIFIED; meta is empty unless the tag is
-// TPM_ST_DIGEST_VERIFIED.
+// TPM_ST_DIGEST_VERIFIED. A NULL Ticket with that tag is taken with metadata, as other
+// tickets have it, and without: what follows the hierarchy is then the size 0, which is no hash.
 func (r *reader) verified() (k TPMT_TK, meta []byte) {
 	k.Tag = ST(r.u16())
 	switch k.Tag {
@@ -84,7 +83,8 @@ func (r *reader) verified() (k TPMT_TK, meta []byte) {
 		r.fail(TPM_RC_TAG)
 	}
 	k.Hierarchy = r.hierarchy(true)
-	if k.Tag == TPM_ST_DIGEST_VERIFIED {
+	short := k.Hierarchy == TPM_RH_NULL && len(r.b) >= 2 && r.b[0] == 0 && r.b[1] == 0
+	if k.Tag == TPM_ST_DIGEST_VERIFIED && !short {
 		meta = u16Bytes(uint16(r.hash(false)))
 	}
 	k.Digest = r.digest()

@@ -14,7 +14,8 @@ import (
 //
 //	1  the first
 //	2  keys of ML-KEM and ML-DSA, and sequences for them
-//	3  volatile state: in every phase, with orderly indices; a TPM in failure mode
+//	3  volatile state: in every phase, with orderly indices; a TPM in failure mode.
+//	   Signing sequences that have got fewer than four octets of their message
 const (
 	stateHeader  = 16
 	stateVersion = 3

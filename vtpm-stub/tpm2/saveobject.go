@@ -67,11 +67,7 @@ func archiveSequence(a *archive, s *sequence) {
 	for i := range s.hashes {
 		archiveHash(a, &s.hashes[i])
 	}
-	a.flag(&s.started)
-	a.fixed(s.head[:])
-	h := uint8(s.headLen)
-	a.u8(&h)
-	s.headLen = int(h)
+	archiveHead(a, s)
 	a.bytes(&s.keyName, 2+maxDigest)
 	a.bytes(&s.context, maxDigestBuffer)
 	a.bytes(&s.hint, maxDigestBuffer)
@@ -83,6 +79,24 @@ func archiveSequence(a *archive, s *sequence) {
 	}
 	if a.loading() && a.in.rc == TPM_RC_SUCCESS && (s.headLen > len(s.head) || !s.sound()) {
 		a.bad()
+	}
+}
+
+// archiveHead is how the message began. Programs of before version 3 had the first buffer of a
+// signing sequence alone there: where that was short, nobody knows any more what followed, and the
+// message counts as one that a restricted key does not sign.
+func archiveHead(a *archive, s *sequence) {
+	short := func() bool { return s.kind == seqSign && s.started && s.headLen < len(s.head) }
+	if !a.loading() && short() {
+		a.need(3)
+	}
+	a.flag(&s.started)
+	a.fixed(s.head[:])
+	h := uint8(s.headLen)
+	a.u8(&h)
+	s.headLen = int(h)
+	if a.loading() && a.version < 3 && short() {
+		s.headLen = copy(s.head[:], generatedValue)
 	}
 }
 

@@ -26,12 +26,13 @@ func (t *TPM) hashTicket(h Handle, alg AlgID, digest []byte, safe bool) TPMT_TK 
 	return t.makeTicket(TPM_ST_HASHCHECK, h, []byte{byte(alg >> 8), byte(alg)}, digest)
 }
 
-// add appends data to a sequence and notes how the message began.
+// add appends data to a sequence and notes how the message began: the first buffer of it, or for
+// a signing sequence the first octets from as many buffers as have them.
 func (s *sequence) add(data []byte) {
-	if !s.started {
-		s.started = true
-		s.headLen = copy(s.head[:], data)
+	if !s.started || s.kind == seqSign {
+		s.headLen += copy(s.head[s.headLen:], data)
 	}
+	s.started = true
 	for _, h := range s.hashes {
 		_, _ = h.Write(data) // never fails
 	}
@@ -42,6 +43,14 @@ func (s *sequence) add(data []byte) {
 
 // safe reports whether the message may be signed by a restricted key.
 func (s *sequence) safe() bool { return safeToSign(s.head[:s.headLen]) }
+
+// generated reports whether the message of a signing sequence, which ends with rest, looks like
+// what only the TPM itself may sign with a restricted key. One that is shorter does not
+// (v185, P3 section 20.6.1).
+func (s *sequence) generated(rest []byte) bool {
+	head := append(make([]byte, 0, len(s.head)), s.head[:s.headLen]...)
+	return bytes.HasPrefix(append(head, rest[:min(len(rest), len(s.head)-s.headLen)]...), generatedValue)
+}
 
 // result is the digest or MAC of a sequence that is not an event.
 func (s *sequence) result() []byte {

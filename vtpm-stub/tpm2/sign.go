@@ -46,6 +46,8 @@ func selectScheme(o *object, in *TPMT_SCHEME) (s TPMT_SCHEME, ok bool) {
 		return *own, false // the key has a scheme of another kind
 	case in.Scheme == TPM_ALG_NULL:
 		return *own, own.Scheme != TPM_ALG_ECDAA
+	case class&schemeAnyMLDSA != 0:
+		return *own, in.Scheme == own.Scheme // the caller names no hash
 	}
 	return *in, in.Scheme == own.Scheme && in.Hash == own.Hash
 }

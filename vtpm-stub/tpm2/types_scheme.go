@@ -157,11 +157,11 @@ const (
 	schemeSignature = schemeAnySign | schemeAnyMLDSA
 )
 
-// sigScheme reads a TPMT_SIG_SCHEME+. TPMU_SIG_SCHEME has nothing for ML-DSA, whose keys
-// leave no choice of scheme (v185, P2 section 11.2.1.4).
+// sigScheme reads a TPMT_SIG_SCHEME+. TPMU_SIG_SCHEME has no details for ML-DSA, whose keys
+// leave no choice of scheme (v185, P2 section 11.2.1.4): the selector alone is taken.
 func (r *reader) sigScheme() TPMT_SCHEME {
 	if b := r.b; len(b) >= 2 && schemeClass(AlgID(b[0])<<8|AlgID(b[1]))&schemeAnyMLDSA != 0 {
-		r.fail(TPM_RC_SELECTOR)
+		return TPMT_SCHEME{Scheme: r.alg(), Hash: TPM_ALG_NULL}
 	}
 	return r.scheme(schemeAnySign|schemeNull, TPM_RC_SCHEME)
 }
