@@ -13,15 +13,30 @@ VERSION ?= 0.0.0-dev
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
+# One make at a time works in a clone: a second one waits, and says so. The lock is
+# flock's own (-o), so that nothing that is left running can keep it.
+define alone
+@mkdir -p build
+@flock -n build/.lock true || echo "another make is at work in this clone: waiting for it"
+@flock -o build/.lock $(MAKE) --no-print-directory $(1)
+endef
+
+.PHONY: alone-run alone-test
 .PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab storm bench bench-engine bench-manager bench-vtpmd repro release install deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-run: images ## boot Xen, the manager, a vTPM and a Debian guest, end to end
+run: ## boot Xen, the manager, a vTPM and a Debian guest, end to end
+	$(call alone,alone-run)
+
+alone-run: images
 	$(XENLAB) run firstlight
 
-test: deps vet unit fuzz images vet-metal release-check lab ## everything: vet, unit tests, fuzz smoke, images, release, Xen scenarios
+test: ## everything: vet, unit tests, fuzz smoke, images, release, Xen scenarios
+	$(call alone,alone-test)
+
+alone-test: deps vet unit fuzz images vet-metal release-check lab
 
 deps: ## install the Debian packages that tests and lab use (says which)
 	$(XENLAB) deps --tests
@@ -90,4 +105,4 @@ install: ## install a built release below DESTDIR and PREFIX
 	$(IMAGE) install --destdir "$(DESTDIR)" --prefix "$(PREFIX)"
 
 clean: ## remove what was built; the cache stays
-	rm -rf build
+	rm -rf build/*

@@ -179,7 +179,7 @@ func (x *Run) try(line string) (out, messages string, err error) {
 	f := strings.Fields(line)
 	cmd := exec.CommandContext(ctx, f[0], f[1:]...)
 	cmd.Dir = x.dir
-	cmd.Env = append(append(os.Environ(), "LC_ALL=C", "TSS2_LOG=all+ERROR"), x.Env...)
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C", "TSS2_LOG=all+ERROR", "HOME="+x.dir), x.Env...)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()

@@ -63,7 +63,9 @@ func (s *TPM) manufacture() {
 	if _, err := exec.LookPath("swtpm_setup"); err != nil {
 		s.t.Skip("swtpm_setup is not installed: no TPM 1.2 to test against")
 	}
-	if out, err := exec.Command("swtpm_setup", "--tpm-state", s.dir, "--createek").CombinedOutput(); err != nil {
+	setup := exec.Command("swtpm_setup", "--tpm-state", s.dir, "--createek")
+	setup.Env = append(os.Environ(), "HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir) // a user's own configuration is none of ours
+	if out, err := setup.CombinedOutput(); err != nil {
 		s.t.Fatalf("swtpm_setup: %v\n%s", err, out)
 	}
 }

@@ -233,12 +233,24 @@ func (c *client) try(program string, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Env = append(surroundings(c.dir), c.env...)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return string(out), err
+}
+
+// surroundings is the environment of a client, in which nothing depends on whose
+// machine this is: messages are English, settings below the home folder are its own,
+// and no variable leads a TPM's client elsewhere.
+func surroundings(home string) (env []string) {
+	for _, kv := range os.Environ() {
+		if !slices.ContainsFunc([]string{"TPM", "TSS", "TCTI", "LC_", "LANG", "XDG_", "TZ=", "HOME="}, func(p string) bool { return strings.HasPrefix(kv, p) }) {
+			env = append(env, kv)
+		}
+	}
+	return append(env, "LC_ALL=C", "TZ=UTC", "HOME="+home, "XDG_CONFIG_HOME="+home)
 }
 
 func (c *client) path(name string) string { return filepath.Join(c.dir, name) }

@@ -43,7 +43,7 @@ func (c *Cache) resolve(ctx context.Context) ([]Package, error) {
 	if err != nil {
 		// A fresh machine has no package lists yet.
 		c.logf("apt knows no such packages yet: apt-get update")
-		if err := privileged(ctx, "apt-get", "update"); err != nil {
+		if err := c.privileged(ctx, "apt-get", "update"); err != nil {
 			return nil, err
 		}
 		if out, err = run(ctx, c.Dir, args...); err != nil {
@@ -110,8 +110,10 @@ func (c *Cache) download(ctx context.Context, pkgs []Package) error {
 		return nil
 	}
 	c.logf("downloading %d Debian packages into %s", len(args)-n, dir)
-	_, err := run(ctx, dir, args...)
-	return err
+	return c.patiently(ctx, func() error {
+		_, err := run(ctx, dir, args...)
+		return err
+	})
 }
 
 // unpack extracts the packages into t.Root. The tree appears under its name only when it is complete.
@@ -167,14 +169,14 @@ func (c *Cache) InstallHostTools(ctx context.Context, tools []Tool) ([]string, e
 	}
 	c.logf("installing system-wide with apt-get: %s", strings.Join(missing, " "))
 	install := append([]string{"apt-get", "install", "-y", "--no-install-recommends"}, missing...)
-	if privileged(ctx, install...) == nil {
+	if c.privileged(ctx, install...) == nil {
 		return missing, nil
 	}
 	c.logf("trying again after apt-get update")
-	if err := privileged(ctx, "apt-get", "update"); err != nil {
+	if err := c.privileged(ctx, "apt-get", "update"); err != nil {
 		return nil, err
 	}
-	return missing, privileged(ctx, install...)
+	return missing, c.privileged(ctx, install...)
 }
 
 // LookPath finds a program in PATH or in the system folders, which an
@@ -191,8 +193,9 @@ func LookPath(program string) string {
 	return ""
 }
 
-// privileged runs a command as root, through sudo when needed.
-func privileged(ctx context.Context, args ...string) error {
+// privileged runs a command as root, through sudo when needed, and waits for apt's
+// locks.
+func (c *Cache) privileged(ctx context.Context, args ...string) error {
 	if os.Geteuid() != 0 {
 		sudo, err := exec.LookPath("sudo")
 		if err != nil {
@@ -202,8 +205,10 @@ func privileged(ctx context.Context, args ...string) error {
 	} else {
 		args = append([]string{"env", "DEBIAN_FRONTEND=noninteractive"}, args...)
 	}
-	_, err := run(ctx, "/", args...)
-	return err
+	return c.patiently(ctx, func() error {
+		_, err := run(ctx, "/", args...)
+		return err
+	})
 }
 
 // run executes a command and returns its standard output; the error carries the end of its standard error.

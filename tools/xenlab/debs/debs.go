@@ -51,6 +51,16 @@ func (c *Cache) Obtain(ctx context.Context, refresh bool) (*Tree, error) {
 			return t, nil
 		}
 	}
+	release, err := c.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if !refresh { // another run may have got it meanwhile
+		if t, err := c.current(); err == nil {
+			return t, nil
+		}
+	}
 	if err := os.MkdirAll(filepath.Join(c.Dir, "archives"), 0o755); err != nil {
 		return nil, fmt.Errorf("debs: %w", err)
 	}

@@ -63,7 +63,9 @@ func manufacture12(setup, stateDir string) error {
 	if there, err := filepath.Glob(filepath.Join(stateDir, "*")); err != nil || len(there) > 0 {
 		return err
 	}
-	out, err := exec.Command(setup, "--tpm-state", stateDir, "--createek").CombinedOutput()
+	cmd := exec.Command(setup, "--tpm-state", stateDir, "--createek")
+	cmd.Env = append(os.Environ(), "HOME="+stateDir, "XDG_CONFIG_HOME="+stateDir) // a user's own configuration is none of ours
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("machine: %s: %w\n%s", setup, err, out)
 	}
