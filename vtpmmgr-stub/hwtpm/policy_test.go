@@ -7,7 +7,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -247,4 +249,35 @@ func FuzzRecoveryKey(f *testing.F) {
 			t.Error("a certified recovery key does not survive its encoding")
 		}
 	})
+}
+
+// The encodings on disks that are out there.
+func TestGoldenEncodings(t *testing.T) {
+	b := &Binding{Kind: KindTPM20, Identity: Identity{SRK: []byte{1, 2}, EK: []byte{3}}, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256, Mask: 1},
+		Values: [][]byte{bytes.Repeat([]byte{0xAA}, 32)}, Public: []byte{4}, Private: []byte{5}}
+	values := strings.Repeat("aa", 32)
+	check := func(what, want string) {
+		t.Helper()
+		if got := hex.EncodeToString(b.Append(nil)); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+		raw, _ := hex.DecodeString(want)
+		if again, err := ParseBinding(raw); err != nil || !bytes.Equal(again.Append(nil), raw) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	check("version 1, local", "0102"+"00020102"+"000103"+"000b00000001"+values+"00"+"000104"+"000105")
+	b.Proof = &Proof{Creation: []byte{6, 7}, Ticket: []byte{8}}
+	check("version 2, local", "0202"+"00020102"+"000103"+"000b00000001"+values+"00"+"000104"+"000105"+"00020607"+"000108"+"00")
+	b.Proof.State = &Approval{PCRs: b.PCRs, Digest: [32]byte(b.Values[0]), Signature: []byte{9}}
+	check("version 2, approved", "0202"+"00020102"+"000103"+"000b00000001"+values+"00"+"000104"+"000105"+"00020607"+"000108"+"01"+"000b00000001"+values+"000109")
+	r := Release{Authority: []byte{1}, Group: proto.UUID{2}, Sequence: 3, To: proto.UUID{4}, VTPMs: []proto.UUID{{5}}, Signature: []byte{6}}
+	zeros := strings.Repeat("00", 15)
+	if got, want := hex.EncodeToString(r.Append(nil)), "58565452454c0001"+"000101"+"02"+zeros+"0000000000000003"+"04"+zeros+"0001"+"05"+zeros+"000106"; got != want {
+		t.Errorf("release: %s, want %s", got, want)
+	}
+	k := RecoveryKey{Manager: proto.UUID{1}, Number: 2, Public: make([]byte, recoveryPoint), Signature: []byte{3}}
+	if got, want := hex.EncodeToString(k.Append(nil)), "58565452434b0001"+"01"+zeros+"0000000000000002"+"0041"+strings.Repeat("00", 65)+"000103"; got != want {
+		t.Errorf("recovery key: %s, want %s", got, want)
+	}
 }
