@@ -31,7 +31,11 @@ func testCapabilities(x *Run) {
 	x.has(caps["ecc-curves"], "TPM2_ECC_NIST_P256", "TPM2_ECC_NIST_P521")
 	x.has(caps["pcrs"], "sha256", "sha384")
 	x.do("tpm2_testparms rsa2048", "tpm2_testparms ecc256", "tpm2_testparms aes128cfb")
-	x.fails("Unsupported algorithm", "tpm2_testparms rsa1024") // off by default
+	if x.RSA1024 {
+		x.do("tpm2_testparms rsa1024")
+	} else {
+		x.fails("Unsupported algorithm", "tpm2_testparms rsa1024")
+	}
 	// TPM2_GetTestResult without a tool that knows it.
 	x.write("command", "\x80\x01\x00\x00\x00\x0a\x00\x00\x01\x7c")
 	x.do("tpm2_send -o response command")

@@ -31,6 +31,8 @@ type Bench struct {
 	// Brief leaves out what differs from another step only in an algorithm or a repetition, for slow
 	// machines. Every program is used in any case.
 	Brief bool
+	// RSA1024: the TPM offers RSA keys of 1024 bits.
+	RSA1024 bool
 }
 
 // Family is one part of the suite. Families may run one after another on one

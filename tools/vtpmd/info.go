@@ -20,7 +20,7 @@ const protocolVersion = "0.7.1"
 // features are the words of --print-capabilities that hold here.
 var features = []string{
 	"tpm-2.0", "tpm-send-command-header", "flags-opt-startup", "cmdarg-seccomp", "cmdarg-key-fd", "cmdarg-pwd-fd",
-	"cmdarg-print-states", "nvram-backend-dir", "nvram-backend-file", "rsa-keysize-2048", "rsa-keysize-3072", "rsa-keysize-4096",
+	"cmdarg-print-states", "cmdarg-profile", "cmdarg-print-profiles", "profile-opt-remove-disabled", "nvram-backend-dir", "nvram-backend-file", "rsa-keysize-1024", "rsa-keysize-2048", "rsa-keysize-3072", "rsa-keysize-4096",
 }
 
 // printCapabilities writes what swtpm --print-capabilities does, in its layout, which scripts
@@ -30,7 +30,11 @@ func printCapabilities(w io.Writer) error {
 	for i, f := range features {
 		quoted[i] = strconv.Quote(f)
 	}
-	_, err := fmt.Fprintf(w, `{ "type": "swtpm", "features": [ %s ], "version": %q }`+"\n", strings.Join(quoted, ", "), protocolVersion)
+	names, err := json.Marshal(tpm2.ProfileNames())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, `{ "type": "swtpm", "features": [ %s ], "profiles": { "names": %s }, "version": %q }`+"\n", strings.Join(quoted, ", "), names, protocolVersion)
 	return err
 }
 
@@ -68,12 +72,6 @@ func stateSizes(o *options.Options) (map[statefile.Kind]int64, error) {
 	return l.Sizes(), l.Close()
 }
 
-// Key sizes, in bits, that GetInfo tells of.
-var (
-	rsaSizes      = []int{2048, 3072, 4096}
-	camelliaSizes = []int{128, 192, 256}
-)
-
 // infoText is the text of GetInfo, in swtpm's order.
 type infoText struct {
 	TPMSpecification *specification `json:",omitempty"`
@@ -84,7 +82,7 @@ type infoText struct {
 type specification struct {
 	Family   string `json:"family"`
 	Level    int    `json:"level"`
-	Revision int    `json:"revision"`
+	Revision uint32 `json:"revision"`
 }
 
 type attributes struct {
@@ -95,21 +93,17 @@ type attributes struct {
 
 type keySizes struct{ RSAKeySizes, CamelliaKeySizes []int }
 
-// info is the text of the control channel's GetInfo.
-func info(flags uint64, rsa1024 bool) string {
+// info is the text of the control channel's GetInfo for a TPM with a profile.
+func info(flags uint64, p *tpm2.Profile) string {
 	var t infoText
 	if flags&ptm.InfoTPMSpecification != 0 {
-		t.TPMSpecification = &specification{Family: "2.0", Revision: 159}
+		t.TPMSpecification = &specification{Family: "2.0", Revision: p.Specification().Revision}
 	}
 	if flags&ptm.InfoTPMAttributes != 0 {
 		t.TPMAttributes = &attributes{"id:58454E00", fmt.Sprintf("id:%08X", uint32(tpm2.FirmwareVersion>>32)), "vtpmd"}
 	}
 	if flags&ptm.InfoTPMFeatures != 0 {
-		rsa := rsaSizes
-		if rsa1024 {
-			rsa = append([]int{1024}, rsa...)
-		}
-		t.TPMFeatures = &keySizes{rsa, camelliaSizes}
+		t.TPMFeatures = &keySizes{p.RSAKeySizes(), p.CamelliaKeySizes()}
 	}
 	text, err := json.Marshal(t)
 	if err != nil {

@@ -8,14 +8,21 @@ import (
 	"strings"
 	"testing"
 
+	"xenvtpm/tools/vtpmd/options"
 	"xenvtpm/tools/vtpmd/ptm"
 	"xenvtpm/tools/vtpmd/server"
+	"xenvtpm/vtpm-stub/tpm2"
 )
 
 // What vtpmd says of itself is what its TPM does.
 func TestInfoIsTrue(t *testing.T) {
-	for _, rsa1024 := range []bool{false, true} {
-		e, err := power(t.Logf, rsa1024)(server.Supply{Persist: func([]byte) error { return nil }, Cancelled: func() bool { return false }})
+	for _, name := range tpm2.ProfileNames() {
+		p, err := tpm2.ProfileNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := newSource(t.Logf, p, &options.Options{})
+		e, err := src.power(server.Supply{Persist: func([]byte) error { return nil }, Cancelled: func() bool { return false }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +50,7 @@ func TestInfoIsTrue(t *testing.T) {
 			}
 			TPMFeatures struct{ RSAKeySizes, CamelliaKeySizes []int }
 		}
-		if err := json.Unmarshal([]byte(info(ptm.InfoTPMSpecification|ptm.InfoTPMFeatures|ptm.InfoTPMAttributes, rsa1024)), &said); err != nil {
+		if err := json.Unmarshal([]byte(info(ptm.InfoTPMSpecification|ptm.InfoTPMFeatures|ptm.InfoTPMAttributes, src.offered.Load())), &said); err != nil {
 			t.Fatal(err)
 		}
 		if want := supported("80010000000000"+"00018a"+"000100100010%04x00000000", 512, 1024, 1536, 2048, 3072, 4096, 8192); !slices.Equal(said.TPMFeatures.RSAKeySizes, want) {
@@ -63,7 +70,7 @@ func TestInfoIsTrue(t *testing.T) {
 	}
 	// The words of --print-capabilities are those of a TPM without flags.
 	for _, n := range []int{1024, 2048, 3072, 4096} {
-		if word := fmt.Sprintf("rsa-keysize-%d", n); slices.Contains(features, word) != slices.Contains(rsaSizes, n) {
+		if word := fmt.Sprintf("rsa-keysize-%d", n); slices.Contains(features, word) != slices.Contains(tpm2.DefaultProfile().RSAKeySizes(), n) {
 			t.Errorf("%s: %v", word, strings.Join(features, " "))
 		}
 	}

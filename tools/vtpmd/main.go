@@ -39,7 +39,9 @@ options (as in swtpm(8)):
                                     encrypt state at rest, or in blobs on the control channel
   --log file=F|fd=N[,level=N][,prefix=P][,truncate]
   --pid file=F|fd=N                 --daemon, -d      --terminate, -t    --runas USER
-  --seccomp action=kill|log|none    --print-states    --print-capabilities
+  --profile name=N|profile=JSON|file=F|fd=N[,remove-disabled=check|fips-host|false]
+                                    what a new TPM offers: default-v1 (default), null, xenvtpm-v1 or custom
+  --seccomp action=kill|log|none    --print-states    --print-capabilities    --print-profiles
 `
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -34,6 +34,8 @@ func deviceMain(name string, args []string, stdout io.Writer) error {
 	case o.Help:
 		fmt.Fprint(stdout, usage)
 		return nil
+	case o.PrintProfiles:
+		return printProfiles(stdout)
 	case o.PrintCapabilities:
 		return printCapabilities(stdout)
 	case !o.TPM2:

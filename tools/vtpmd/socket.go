@@ -52,6 +52,8 @@ func socketMain(args []string, stdout io.Writer) error {
 		return printCapabilities(stdout)
 	case !o.TPM2:
 		return errNo12
+	case o.PrintProfiles:
+		return printProfiles(stdout)
 	case o.PrintStates:
 		return printStates(o, stdout)
 	case o.Device != "" || o.VTPMProxy:
@@ -101,13 +103,18 @@ func start(o *options.Options, rootAgain bool) (*daemon, error) {
 	if d.storage, err = openStorage(o, fileKey, logf); err != nil {
 		return nil, err
 	}
+	profile, err := profileOf(o.Profile)
+	if err != nil {
+		return nil, errors.Join(err, d.storage.Close())
+	}
+	source := newSource(logf, profile, o)
 	d.machine = server.New(server.Config{
-		Power: power(logf, o.RSA1024), Storage: d.storage, FileKey: fileKey, MigrationKey: migrationKey,
+		Power: source.power, Storage: d.storage, FileKey: fileKey, MigrationKey: migrationKey,
 		RejectLocality4: o.RejectLocality4, AllowSetLocality: o.AllowSetLocality, TPM2: true, Startup: startupCommand(o.Startup), Logf: logf,
 		LogLevel: server.LogLevel(o.Log.Level),
 	})
 	d.control = &server.Control{Machine: d.machine, Shutdown: d.shutdown, Attach: d.attach,
-		Info: func(flags uint64) string { return info(flags, o.RSA1024) }}
+		Info: func(flags uint64) string { return info(flags, source.offered.Load()) }}
 	if err := writePID(o); err != nil {
 		return nil, errors.Join(err, d.storage.Close())
 	}

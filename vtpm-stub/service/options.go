@@ -7,19 +7,21 @@ import (
 	"strings"
 
 	"xenvtpm/boot/startinfo"
+	"xenvtpm/vtpm-stub/tpm2"
 )
 
 // Options are what the command line of a vTPM domain may say. The names are
 // those of Xen's own vTPM where it has the option.
 type Options struct {
-	Debug    bool    // loglevel=debug
-	Quiet    bool    // loglevel=error
-	Resume   bool    // save: start with TPM2_Startup(STATE); default is clear
-	HWPCRs   uint32  // hwinitpcr=...: bit n: copy hardware PCR n at the start
-	RSA1024  bool    // rsa1024=1: allow RSA keys of 1024 bits
-	EKCerts  EKCerts // ekcert=ecc|rsa|all|none; default ecc
-	Reset    Reset   // reset=guest|announced|always|never; default guest
-	NoDeep   bool    // deepquote=0: no vendor command for deep quotes
+	Debug    bool          // loglevel=debug
+	Quiet    bool          // loglevel=error
+	Resume   bool          // save: start with TPM2_Startup(STATE); default is clear
+	HWPCRs   uint32        // hwinitpcr=...: bit n: copy hardware PCR n at the start
+	RSA1024  bool          // rsa1024=1: allow RSA keys of 1024 bits
+	Profile  *tpm2.Profile // profile=, algorithms=, commands=: what a new TPM offers; nil: the default
+	EKCerts  EKCerts       // ekcert=ecc|rsa|all|none; default ecc
+	Reset    Reset         // reset=guest|announced|always|never; default guest
+	NoDeep   bool          // deepquote=0: no vendor command for deep quotes
 	Locality LocalityPolicy
 
 	OpenPlatform bool // platform=open: platformAuth stays empty, for a firmware in the guest
@@ -30,7 +32,11 @@ type Options struct {
 func ParseOptions(list startinfo.Options) (Options, error) {
 	o := Options{EKCerts: CertECC}
 	var localities []string
+	var profile profileOptions
 	for _, opt := range list {
+		if profile.take(opt) {
+			continue
+		}
 		if opt.Key == "locality" && !opt.Bare {
 			localities = append(localities, opt.Value)
 			continue
@@ -40,6 +46,9 @@ func ParseOptions(list startinfo.Options) (Options, error) {
 		}
 	}
 	var err error
+	if o.Profile, err = profile.profile(); err != nil {
+		return Options{}, fmt.Errorf("option profile: %w", err)
+	}
 	o.Locality, err = ParseLocality(localities)
 	return o, err
 }

@@ -110,7 +110,7 @@ func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM, resume bool) (resumed 
 func (s *Service) restore(cfg StartConfig, store *state.Store) (*tpm2.TPM, error) {
 	ec := tpm2.Config{
 		Clock: cfg.Clock, Entropy: cfg.Entropy, Persist: store.Save, Cancelled: s.Cancelled,
-		Logf: s.logf, MaxCommand: MaxPacket, RSA1024: cfg.Options.RSA1024,
+		Logf: s.logf, MaxCommand: MaxPacket, RSA1024: cfg.Options.RSA1024, Profile: cfg.Options.newProfile(),
 	}
 	if store.IsNew() {
 		s.logf("service: no record at the manager and a blank disk: making a new TPM")
@@ -118,7 +118,11 @@ func (s *Service) restore(cfg StartConfig, store *state.Store) (*tpm2.TPM, error
 	}
 	blob := store.Blob()
 	defer clear(blob)
-	return tpm2.Restore(ec, blob)
+	tpm, err := tpm2.Restore(ec, blob)
+	if err == nil && cfg.Options.Profile != nil && tpm.Profile().Name() != cfg.Options.Profile.Name() {
+		s.logf("service: the TPM keeps the profile it was made with, %s; profile= is for new ones", tpm.Profile().Name())
+	}
+	return tpm, err
 }
 
 // startup sends TPM2_Startup, as no firmware does it for a vTPM. A resume for

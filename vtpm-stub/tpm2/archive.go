@@ -11,6 +11,8 @@ type archive struct {
 	in      *reader
 	version uint16
 	err     error // more than that what is read is damaged
+	// profile is that of the TPM which reads a sequence; nil: all.
+	profile *Profile
 }
 
 func (a *archive) loading() bool { return a.in != nil }

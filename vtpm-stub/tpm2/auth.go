@@ -96,7 +96,7 @@ func (t *TPM) authValue(e *entity) []byte {
 	case TPM_RH_LOCKOUT:
 		return t.perm.lockoutAuth
 	}
-	if e.h.Type() == TPM_HT_PCR && pcrAttrs(int(e.h)).group {
+	if e.h.Type() == TPM_HT_PCR && t.pcrAttrs(int(e.h)).group {
 		return t.sc.pcrAuth
 	}
 	if e.h >= TPM_RH_ACT_0 && e.h <= TPM_RH_ACT_F {
@@ -119,7 +119,7 @@ func (t *TPM) authPolicy(e *entity) policyAuth {
 	case TPM_RH_LOCKOUT:
 		return t.perm.lockoutPolicy
 	}
-	if e.h.Type() == TPM_HT_PCR && pcrAttrs(int(e.h)).group {
+	if e.h.Type() == TPM_HT_PCR && t.pcrAttrs(int(e.h)).group {
 		return t.perm.pcrPolicy
 	}
 	if e.h >= TPM_RH_ACT_0 && e.h <= TPM_RH_ACT_F {

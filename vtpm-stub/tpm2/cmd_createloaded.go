@@ -74,7 +74,7 @@ func (c *call) template(b []byte, derive bool) (TPMT_PUBLIC, RC) {
 	if derive {
 		how = publicDeriveForm
 	}
-	r := reader{b: b, num: 2, rsa1024: c.in.rsa1024}
+	r := reader{b: b, num: 2, profile: c.in.profile}
 	pub := r.public(how)
 	if r.rc == TPM_RC_SUCCESS && len(r.b) != 0 {
 		r.fail(TPM_RC_SIZE)

@@ -169,7 +169,7 @@ func TestCreateLoadedErrors(t *testing.T) {
 	rsa := rsaTemplate(objUserWithAuth | objFixedParent | objSign)
 	rsa.Derive = true
 	long := eccTemplate(attrsSign)
-	long.X = make([]byte, 67)
+	long.X = make([]byte, maxECCBytes+1)
 	tests := []struct {
 		name   string
 		parent Handle

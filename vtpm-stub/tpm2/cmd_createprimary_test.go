@@ -268,7 +268,6 @@ func TestRSA1024(t *testing.T) {
 func parseCreated1024(t *testing.T, r response) TPMT_PUBLIC {
 	t.Helper()
 	in := r.reader()
-	in.rsa1024 = true
 	p := in.public2B(publicPlain)
 	if in.rc != TPM_RC_SUCCESS {
 		t.Fatal(in.rc)

@@ -33,7 +33,7 @@ func curveKDF(c ECCCurve) TPMT_SCHEME {
 		s.Hash = TPM_ALG_SHA384
 	case TPM_ECC_NIST_P521:
 		s.Hash = TPM_ALG_SHA512
-	case TPM_ECC_BN_P256, TPM_ECC_SM2_P256:
+	case TPM_ECC_BN_P256, TPM_ECC_BN_P638, TPM_ECC_SM2_P256:
 		return nullScheme
 	}
 	return s

@@ -19,7 +19,7 @@ func cmdEventSequenceComplete(t *TPM, c *call) RC {
 	n := -1
 	if c.handle(0) != TPM_RH_NULL {
 		n = int(c.handle(0))
-		if !pcrMayExtend(n, c.locality) {
+		if !t.pcrMayExtend(n, c.locality) {
 			return TPM_RC_LOCALITY
 		}
 	}

@@ -40,7 +40,7 @@ func (t *TPM) capability(w *writer, capability, property, count uint32) (more bo
 	}
 	switch capability {
 	case TPM_CAP_ALGS:
-		return listing(w, algTable, 6, property, count, func(a algEntry) uint32 { return uint32(a.alg) },
+		return listing(w, t.offer.algorithms(), 6, property, count, func(a algEntry) uint32 { return uint32(a.alg) },
 			func(a algEntry) { w.alg(a.alg); w.u32(a.attrs) }), 0
 	case TPM_CAP_HANDLES:
 		handles, ok := t.handlesOf(property)
@@ -61,17 +61,17 @@ func (t *TPM) capability(w *writer, capability, property, count uint32) (more bo
 		if property != 0 {
 			return false, TPM_RC_VALUE.Param(2)
 		}
-		l := pcrAllocation(&t.perm.pcrAlloc)
+		l := t.pcrBanks()
 		w.pcrSelection(&l)
 		return false, 0
 	case TPM_CAP_TPM_PROPERTIES:
 		return listing(w, propertyGroup(t.properties(), property), 8, property, count, func(p ptEntry) uint32 { return p.property },
 			func(p ptEntry) { w.u32(p.property); w.u32(p.value) }), 0
 	case TPM_CAP_PCR_PROPERTIES:
-		return listing(w, pcrProperties(), 8, property, count, func(p pcrProperty) uint32 { return p.property },
+		return listing(w, t.pcrProperties(), 8, property, count, func(p pcrProperty) uint32 { return p.property },
 			func(p pcrProperty) { w.u32(p.property); w.u8(pcrSelectBytes); w.raw(p.bits[:]) }), 0
 	case TPM_CAP_ECC_CURVES:
-		return listing(w, curves, 2, property, count, func(c ECCCurve) uint32 { return uint32(c) },
+		return listing(w, t.offer.eccCurves(), 2, property, count, func(c ECCCurve) uint32 { return uint32(c) },
 			func(c ECCCurve) { w.u16(uint16(c)) }), 0
 	case TPM_CAP_AUTH_POLICIES:
 		return t.capPolicies(w, property, count)
@@ -108,10 +108,10 @@ func propertyGroup(all []ptEntry, property uint32) []ptEntry {
 
 func handleKey(h Handle) uint32 { return uint32(h) }
 
-// commandList returns the implemented commands by code.
+// commandList returns the offered commands by code.
 func (t *TPM) commandList() (list []*command) {
 	for _, d := range t.commands {
-		if d != nil && d.run != nil {
+		if d != nil {
 			list = append(list, d)
 		}
 	}

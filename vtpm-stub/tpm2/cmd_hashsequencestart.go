@@ -18,7 +18,7 @@ func cmdHashSequenceStart(t *TPM, c *call) RC {
 	s := &sequence{kind: seqHash}
 	algs := []AlgID{alg}
 	if alg == TPM_ALG_NULL {
-		s.kind, algs = seqEvent, hashAlgs[:]
+		s.kind, algs = seqEvent, t.offer.hashes()
 	}
 	for _, a := range algs {
 		h, err := tpmcrypto.NewHashSequence(a)

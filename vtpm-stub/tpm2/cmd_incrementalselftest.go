@@ -15,7 +15,7 @@ func cmdIncrementalSelfTest(t *TPM, c *call) RC {
 	}
 	var todo []AlgID
 	for _, a := range list {
-		if !algImplemented(a) {
+		if !t.offer.offers(a) {
 			return TPM_RC_VALUE.Param(1)
 		}
 		if containsAlg(tpmcrypto.SelfTests(), a) && !containsAlg(t.ram.testedAlgs, a) && !containsAlg(todo, a) {

@@ -16,7 +16,7 @@ func cmdPCRExtend(t *TPM, c *call) RC {
 		return TPM_RC_SUCCESS
 	}
 	n := int(c.handle(0))
-	if !pcrMayExtend(n, c.locality) {
+	if !t.pcrMayExtend(n, c.locality) {
 		return TPM_RC_LOCALITY
 	}
 	for i := range l.Digests[:l.Count] {
@@ -27,6 +27,6 @@ func cmdPCRExtend(t *TPM, c *call) RC {
 }
 
 // pcrMayExtend reports whether PCR n may be extended from a locality.
-func pcrMayExtend(n int, locality uint8) bool {
-	return locality <= 4 && pcrAttrs(n).extendLoc&(1<<locality) != 0
+func (t *TPM) pcrMayExtend(n int, locality uint8) bool {
+	return locality <= 4 && t.pcrAttrs(n).extendLoc&(1<<locality) != 0
 }

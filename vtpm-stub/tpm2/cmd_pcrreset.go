@@ -8,7 +8,7 @@ func cmdPCRReset(t *TPM, c *call) RC {
 		return rc
 	}
 	n := int(c.handle(0))
-	if c.locality > 4 || pcrAttrs(n).resetLoc&(1<<c.locality) == 0 {
+	if c.locality > 4 || t.pcrAttrs(n).resetLoc&(1<<c.locality) == 0 {
 		return TPM_RC_LOCALITY
 	}
 	t.pcrResetTo(n, 0)

@@ -20,7 +20,7 @@ func cmdPCRSetAuthPolicy(t *TPM, c *call) RC {
 	if rc != TPM_RC_SUCCESS {
 		return rc
 	}
-	if !pcrAttrs(int(pcr)).group {
+	if !t.pcrAttrs(int(pcr)).group {
 		return TPM_RC_VALUE.Param(3)
 	}
 	t.perm.pcrPolicy = p

@@ -12,7 +12,7 @@ func cmdPCRSetAuthValue(t *TPM, c *call) RC {
 	if rc := c.in.end(); rc != TPM_RC_SUCCESS {
 		return rc
 	}
-	if !pcrAttrs(int(c.handle(0))).group {
+	if !t.pcrAttrs(int(c.handle(0))).group {
 		return TPM_RC_VALUE
 	}
 	clear(t.sc.pcrAuth)

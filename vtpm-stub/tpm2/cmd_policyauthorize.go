@@ -17,7 +17,7 @@ func cmdPolicyAuthorize(t *TPM, c *call) RC {
 		return rc
 	}
 	s := c.session(0)
-	alg, rc := nameHash(key)
+	alg, rc := t.offer.nameHash(key)
 	if rc != TPM_RC_SUCCESS {
 		return rc.Param(3)
 	}
@@ -36,12 +36,12 @@ func cmdPolicyAuthorize(t *TPM, c *call) RC {
 
 // nameHash returns the hash algorithm of the Name of an object. Errors: TPM_RC_HASH,
 // TPM_RC_SIZE.
-func nameHash(name []byte) (AlgID, RC) {
+func (p *Profile) nameHash(name []byte) (AlgID, RC) {
 	if len(name) < 2 {
 		return 0, TPM_RC_SIZE
 	}
 	alg := AlgID(name[0])<<8 | AlgID(name[1])
-	if !hashImplemented(alg) {
+	if !p.hash(alg) {
 		return 0, TPM_RC_HASH
 	}
 	if len(name) != 2+alg.DigestSize() {

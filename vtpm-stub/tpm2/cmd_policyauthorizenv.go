@@ -20,7 +20,7 @@ func cmdPolicyAuthorizeNV(t *TPM, c *call) RC {
 		return rc
 	}
 	if !s.trial() {
-		if rc := policyInNV(s, ix.data); rc != TPM_RC_SUCCESS {
+		if rc := t.policyInNV(s, ix.data); rc != TPM_RC_SUCCESS {
 			return rc
 		}
 	}
@@ -30,12 +30,12 @@ func cmdPolicyAuthorizeNV(t *TPM, c *call) RC {
 }
 
 // policyInNV compares the session's policyDigest with the TPMT_HA in data.
-func policyInNV(s *session, data []byte) RC {
+func (t *TPM) policyInNV(s *session, data []byte) RC {
 	if len(data) < 2 {
 		return TPM_RC_INSUFFICIENT
 	}
 	alg := AlgID(data[0])<<8 | AlgID(data[1])
-	if !hashImplemented(alg) {
+	if !t.offer.hash(alg) {
 		return TPM_RC_HASH
 	}
 	if len(data) < 2+alg.DigestSize() {

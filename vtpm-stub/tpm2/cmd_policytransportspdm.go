@@ -21,7 +21,7 @@ func cmdPolicyTransportSPDM(t *TPM, c *call) RC {
 		if len(name) == 0 {
 			continue
 		}
-		if _, rc := nameHash(name); rc != TPM_RC_SUCCESS {
+		if _, rc := t.offer.nameHash(name); rc != TPM_RC_SUCCESS {
 			return rc.Param(i + 1)
 		}
 	}

@@ -15,7 +15,7 @@ func cmdSelfTest(t *TPM, c *call) RC {
 	if t.ram.tested && !full {
 		return TPM_RC_SUCCESS
 	}
-	return t.selfTest(tpmcrypto.SelfTests())
+	return t.selfTest(t.selfTests())
 }
 
 // selfTest runs the known-answer tests of algorithms.
@@ -32,9 +32,19 @@ func (t *TPM) selfTest(algs []AlgID) RC {
 	return TPM_RC_SUCCESS
 }
 
+// selfTests returns the algorithms of the TPM that have a test.
+func (t *TPM) selfTests() (list []AlgID) {
+	for _, a := range tpmcrypto.SelfTests() {
+		if t.offer.offers(a) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 // untested returns the algorithms not tested since _TPM_Init.
 func (t *TPM) untested() (list []AlgID) {
-	for _, a := range tpmcrypto.SelfTests() {
+	for _, a := range t.selfTests() {
 		if !containsAlg(t.ram.testedAlgs, a) {
 			list = append(list, a)
 		}

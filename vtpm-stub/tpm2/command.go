@@ -69,7 +69,7 @@ type command struct {
 	name    string // without "TPM2_"
 	handles []handleSpec
 	flags   cmdFlags
-	run     func(t *TPM, c *call) RC // nil: not implemented, TPM_RC_COMMAND_CODE
+	run     func(t *TPM, c *call) RC // nil: not implemented
 }
 
 // commandSlots covers the codes from TPM_CC_NV_UndefineSpaceSpecial on, and the
@@ -99,20 +99,22 @@ func commandTables() [][]command {
 	}
 }
 
-// indexCommands arranges the rows by code.
-func indexCommands() (index [commandSlots]*command) {
+// indexCommands arranges the implemented rows that a profile offers by code.
+func indexCommands(p *Profile) (index [commandSlots]*command) {
 	for _, table := range commandTables() {
 		for i := range table {
-			index[commandSlot(table[i].cc)] = &table[i]
+			if d := &table[i]; d.run != nil && p.command(d.cc) {
+				index[commandSlot(d.cc)] = d
+			}
 		}
 	}
 	return index
 }
 
-// command returns the row of an implemented command, nil if there is none.
+// command returns the row of a command that the TPM offers, nil if there is none.
 func (t *TPM) command(cc CC) *command {
 	i := commandSlot(cc)
-	if i < 0 || t.commands[i] == nil || t.commands[i].run == nil {
+	if i < 0 {
 		return nil
 	}
 	return t.commands[i]

@@ -52,7 +52,7 @@ func (t *TPM) sealContext(c *TPMS_CONTEXT, save func(*archive)) {
 // without a parameter number: TPM_RC_INTEGRITY, TPM_RC_VALUE (saved by a later
 // version of this program), TPM_RC_FAILURE.
 func (t *TPM) openContext(c *TPMS_CONTEXT, load func(*archive)) RC {
-	r := reader{b: c.Blob, rsa1024: true}
+	r := reader{b: c.Blob}
 	sum := r.digest()
 	if r.rc != TPM_RC_SUCCESS || !tpmcrypto.Equal(sum, t.contextHMAC(c, r.b)) {
 		return TPM_RC_INTEGRITY
@@ -64,7 +64,7 @@ func (t *TPM) openContext(c *TPMS_CONTEXT, load func(*archive)) RC {
 	if seq := r.u64(); r.rc != TPM_RC_SUCCESS || seq != c.Sequence {
 		return t.fail(TPM_RC_FAILURE, "a saved context was authentic and did not decrypt")
 	}
-	a := &archive{in: &r, version: r.u16()}
+	a := &archive{in: &r, version: r.u16(), profile: t.offer}
 	if a.version > stateVersion {
 		return TPM_RC_VALUE
 	}

@@ -68,7 +68,7 @@ func (t *TPM) execute(cmd, rsp []byte) RC {
 	if rc := t.decryptParam(); rc != TPM_RC_SUCCESS {
 		return rc
 	}
-	c.in = reader{b: c.params, rsa1024: t.cfg.RSA1024}
+	c.in = reader{b: c.params, profile: t.offer}
 	t.beginResponse(rsp)
 	if rc := c.def.run(t, c); rc != TPM_RC_SUCCESS {
 		return rc

@@ -43,6 +43,8 @@ func (x *testTPM) testConfig(seed string) Config {
 			return nil
 		},
 		Logf: x.t.Logf,
+		// All that the engine has, and states of the lowest version.
+		Profile: formerProfile(),
 	}
 }
 

@@ -192,6 +192,20 @@ func checkCreate(p *TPMT_PUBLIC, data []byte) (rc RC, param int) {
 	return TPM_RC_SUCCESS, 0
 }
 
+// readKey fills a new symmetric key. That of a block cipher is read again until it is none
+// that must not be used.
+func readKey(src io.Reader, p *TPMT_PUBLIC, key []byte) error {
+	for {
+		if _, err := io.ReadFull(src, key); err != nil || p.Type != TPM_ALG_SYMCIPHER {
+			return err
+		}
+		tpmcrypto.SetParity(p.Sym.Algorithm, key)
+		if !tpmcrypto.WeakKey(p.Sym.Algorithm, key) {
+			return nil
+		}
+	}
+}
+
 // generateSensitive makes the sensitive area of a new object and the unique
 // field of p (TPM20-P1 section 27.7). Octets come from src; before the seed
 // value reseed is called, if not nil. p must have passed checkPublic and
@@ -217,10 +231,7 @@ func (t *TPM) generateSensitive(p *TPMT_PUBLIC, in *TPMS_SENSITIVE_CREATE, src i
 				n = int(p.Sym.KeyBits) / 8
 			}
 			s.Sensitive = make([]byte, n)
-			_, err = io.ReadFull(src, s.Sensitive)
-			for err == nil && p.Type == TPM_ALG_SYMCIPHER && tpmcrypto.WeakKey(p.Sym.Algorithm, s.Sensitive) {
-				_, err = io.ReadFull(src, s.Sensitive)
-			}
+			err = readKey(src, p, s.Sensitive)
 		}
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ const (
 	maxSymData      = 128  // MAX_SYM_DATA: octets of a sealed object
 	maxSensitive    = 1024 // sensitive value of any object: RSA and ML keys included
 	maxRSABytes     = 512  // RSA 4096
-	maxECCBytes     = 66   // P-521
+	maxECCBytes     = 80   // BN-P638
 	maxSymKeyBytes  = 32
 	maxSymBlock     = 16
 	maxCapBuffer    = 1024
@@ -44,27 +44,3 @@ const (
 	// at most 2^22 ms; each one is a write of the whole state.
 	clockUpdateMS = 1 << 22
 )
-
-// hashAlgs lists the hash algorithms in the order in which lists of banks are
-// reported.
-var hashAlgs = [numHashes]AlgID{
-	TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512,
-	TPM_ALG_SHA3_256, TPM_ALG_SHA3_384, TPM_ALG_SHA3_512,
-}
-
-func hashImplemented(a AlgID) bool { return a.DigestSize() != 0 }
-
-// curves lists the implemented ECC curves.
-var curves = []ECCCurve{
-	TPM_ECC_NIST_P224, TPM_ECC_NIST_P256, TPM_ECC_NIST_P384, TPM_ECC_NIST_P521,
-	TPM_ECC_BN_P256, TPM_ECC_SM2_P256,
-}
-
-func curveImplemented(c ECCCurve) bool {
-	for _, x := range curves {
-		if x == c {
-			return true
-		}
-	}
-	return false
-}

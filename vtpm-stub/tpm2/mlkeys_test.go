@@ -392,8 +392,8 @@ func TestMLCapabilities(t *testing.T) {
 	if n := r.u32(); n != 3 {
 		t.Fatalf("%d algorithms", n)
 	}
-	for _, want := range []algEntry{{TPM_ALG_MLKEM, 0x009}, {TPM_ALG_MLDSA, 0x109}, {TPM_ALG_HASH_MLDSA, 0x109}} {
-		if got := (algEntry{r.alg(), r.u32()}); got != want {
+	for _, want := range []algEntry{{TPM_ALG_MLKEM, 0x009, ""}, {TPM_ALG_MLDSA, 0x109, ""}, {TPM_ALG_HASH_MLDSA, 0x109, ""}} {
+		if got := (algEntry{r.alg(), r.u32(), ""}); got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}

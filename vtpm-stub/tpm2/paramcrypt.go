@@ -46,7 +46,7 @@ func (t *TPM) cryptParam(a *authSession, data, newer, older []byte, encrypt bool
 		return
 	}
 	keyBytes := int(sym.KeyBits) / 8
-	k := t.hash.KDFa(a.s.hash, nil, value, "CFB", newer, older, int(sym.KeyBits)+8*maxSymBlock)
+	k := t.hash.KDFa(a.s.hash, nil, value, "CFB", newer, older, int(sym.KeyBits)+8*sym.Algorithm.SymBlockSize())
 	defer clear(k)
 	block, err := tpmcrypto.NewBlock(sym.Algorithm, k[:keyBytes])
 	if err == nil && encrypt {

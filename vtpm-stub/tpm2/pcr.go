@@ -14,12 +14,10 @@ type pcrAttr struct {
 }
 
 // pcrAttrs returns the attributes of PCR n.
-func pcrAttrs(n int) pcrAttr {
+func (t *TPM) pcrAttrs(n int) pcrAttr {
 	switch {
 	case n <= 15:
 		return pcrAttr{save: true, extendLoc: 0x1F}
-	case n == 16:
-		return pcrAttr{resetLoc: 0x1F, extendLoc: 0x1F, noIncrement: true}
 	case n == 17, n == 18:
 		return pcrAttr{resetLoc: 0x10, extendLoc: 0x1C, drtm: true}
 	case n == 19:
@@ -29,7 +27,7 @@ func pcrAttrs(n int) pcrAttr {
 	case n == 21, n == 22:
 		return pcrAttr{resetLoc: 0x14, extendLoc: 0x04, noIncrement: true, drtm: true, group: true}
 	}
-	return pcrAttr{resetLoc: 0x1F, extendLoc: 0x1F, noIncrement: true}
+	return pcrAttr{resetLoc: t.profile.debugResetLoc(), extendLoc: 0x1F, noIncrement: true} // 16, 23
 }
 
 // bankIndex returns the index of a bank in the PCR arrays, -1 if a is no hash.
@@ -54,7 +52,7 @@ func (t *TPM) pcrValue(bank, n int) []byte {
 // pcrChanged counts a change of PCR n: of one bank when it is extended, of all of them when
 // it is reset (TPM20-P3 section 22.1, note 2).
 func (t *TPM) pcrChanged(n int) {
-	a := pcrAttrs(n)
+	a := t.pcrAttrs(n)
 	if !a.noIncrement {
 		t.sr.pcrCounter++
 	}
@@ -85,7 +83,7 @@ func (t *TPM) pcrResetTo(n int, v byte) {
 // saved keep them. startupLocality is 0, 3 or 4 (H-CRTM).
 func (t *TPM) pcrStartup(resume bool, startupLocality uint8) {
 	for n := range numPCR {
-		a := pcrAttrs(n)
+		a := t.pcrAttrs(n)
 		if resume && a.save {
 			continue
 		}
@@ -141,9 +139,27 @@ func (t *TPM) pcrDigest(alg AlgID, l *TPML_PCR_SELECTION) []byte {
 	return h.Sum(nil)
 }
 
-// pcrAllocation returns a bank list of an allocation.
-func pcrAllocation(alloc *[numHashes]uint32) (l TPML_PCR_SELECTION) {
-	for b, m := range alloc {
+// maxBanksListed is what firmware has room for: EDK2 takes five banks, and an error for more,
+// after which it measures into SHA-1 alone.
+const maxBanksListed = 5
+
+// pcrBanks is the list of TPM_CAP_PCRS: all banks that have PCR, and with empty selections those of
+// the default banks that could have some, as far as firmware has room. Setup programs enable
+// only what they find there (swtpm_setup --reconfigure).
+func (t *TPM) pcrBanks() (l TPML_PCR_SELECTION) {
+	room := maxBanksListed
+	for _, m := range t.perm.pcrAlloc {
+		if m != 0 {
+			room--
+		}
+	}
+	for b, m := range t.perm.pcrAlloc {
+		if m == 0 {
+			if room <= 0 || !t.offer.hash(hashAlgs[b]) || !containsAlg(defaultBanks, hashAlgs[b]) {
+				continue
+			}
+			room--
+		}
 		s := &l.Sel[l.Count]
 		s.Hash, s.Size = hashAlgs[b], pcrSelectBytes
 		for j := range s.Bits {

@@ -36,10 +36,10 @@ func (t *TPM) manufacture() error {
 	p.auditCmds.put(TPM_CC_SetCommandCodeAuditStatus, true)
 	banks := t.cfg.PCRBanks
 	if banks == nil {
-		banks = []AlgID{TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512}
+		banks = defaultBanks
 	}
 	for _, a := range banks {
-		if i := bankIndex(a); i >= 0 {
+		if i := bankIndex(a); i >= 0 && t.profile.hash(a) {
 			p.pcrAlloc[i] = 1<<numPCR - 1
 		}
 	}
@@ -123,7 +123,7 @@ func (t *TPM) ExtendPCRs(locality uint8, n int, digest []byte) error {
 		return TPM_RC_INITIALIZE
 	case n < 0 || n >= numPCR || len(digest) > maxDigest:
 		return TPM_RC_VALUE
-	case locality > 4 || pcrAttrs(n).extendLoc&(1<<locality) == 0:
+	case locality > 4 || t.pcrAttrs(n).extendLoc&(1<<locality) == 0:
 		return TPM_RC_LOCALITY
 	}
 	var padded [maxDigest]byte
@@ -174,7 +174,7 @@ func (t *TPM) HashStart() {
 	}
 	if t.ram.started {
 		for n := range numPCR {
-			if pcrAttrs(n).drtm {
+			if t.pcrAttrs(n).drtm {
 				t.pcrResetTo(n, 0)
 			}
 		}

@@ -2,76 +2,6 @@ package tpm2
 
 // What TPM2_GetCapability reports of this implementation.
 
-// TPMA_ALGORITHM bits (TPM20-P2 section 8.2).
-const (
-	algAsymmetric = 1 << 0
-	algSymmetric  = 1 << 1
-	algHash       = 1 << 2
-	algObject     = 1 << 3
-	algSigning    = 1 << 8
-	algEncrypting = 1 << 9
-	algMethod     = 1 << 10
-)
-
-type algEntry struct {
-	alg   AlgID
-	attrs uint32
-}
-
-// algTable lists the implemented algorithms by identifier. Attributes are the
-// Type column of TPM20-P2 table 9; version 185 has no such column, so that those of
-// ML-KEM and ML-DSA follow what the others of their kind have.
-var algTable = []algEntry{
-	{TPM_ALG_RSA, algAsymmetric | algObject},
-	{TPM_ALG_SHA1, algHash},
-	{TPM_ALG_HMAC, algHash | algSigning},
-	{TPM_ALG_AES, algSymmetric},
-	{TPM_ALG_MGF1, algHash | algMethod},
-	{TPM_ALG_KEYEDHASH, algHash | algObject},
-	{TPM_ALG_XOR, algHash | algSymmetric},
-	{TPM_ALG_SHA256, algHash},
-	{TPM_ALG_SHA384, algHash},
-	{TPM_ALG_SHA512, algHash},
-	{TPM_ALG_RSASSA, algAsymmetric | algSigning},
-	{TPM_ALG_RSAES, algAsymmetric | algEncrypting},
-	{TPM_ALG_RSAPSS, algAsymmetric | algSigning},
-	{TPM_ALG_OAEP, algAsymmetric | algEncrypting},
-	{TPM_ALG_ECDSA, algAsymmetric | algSigning},
-	{TPM_ALG_ECDH, algAsymmetric | algMethod},
-	{TPM_ALG_ECDAA, algAsymmetric | algSigning},
-	{TPM_ALG_SM2, algAsymmetric | algSigning | algEncrypting | algMethod},
-	{TPM_ALG_ECSCHNORR, algAsymmetric | algSigning},
-	{TPM_ALG_ECMQV, algAsymmetric | algMethod},
-	{TPM_ALG_HKDF, algHash | algMethod},
-	{TPM_ALG_KDF1_SP800_56A, algHash | algMethod},
-	{TPM_ALG_KDF2, algHash | algMethod},
-	{TPM_ALG_KDF1_SP800_108, algHash | algMethod},
-	{TPM_ALG_ECC, algAsymmetric | algObject},
-	{TPM_ALG_SYMCIPHER, algObject | algSymmetric},
-	{TPM_ALG_CAMELLIA, algSymmetric},
-	{TPM_ALG_SHA3_256, algHash},
-	{TPM_ALG_SHA3_384, algHash},
-	{TPM_ALG_SHA3_512, algHash},
-	{TPM_ALG_CMAC, algSymmetric | algSigning},
-	{TPM_ALG_CTR, algSymmetric | algEncrypting},
-	{TPM_ALG_OFB, algSymmetric | algEncrypting},
-	{TPM_ALG_CBC, algSymmetric | algEncrypting},
-	{TPM_ALG_CFB, algSymmetric | algEncrypting},
-	{TPM_ALG_ECB, algSymmetric | algEncrypting},
-	{TPM_ALG_MLKEM, algAsymmetric | algObject},
-	{TPM_ALG_MLDSA, algAsymmetric | algObject | algSigning},
-	{TPM_ALG_HASH_MLDSA, algAsymmetric | algObject | algSigning},
-}
-
-func algImplemented(a AlgID) bool {
-	for _, e := range algTable {
-		if e.alg == a {
-			return true
-		}
-	}
-	return false
-}
-
 // FirmwareVersion is TPM_PT_FIRMWARE_VERSION_1 and _2.
 const FirmwareVersion = uint64(0x0001_0000_0000_0000)
 
@@ -84,12 +14,13 @@ func (t *TPM) properties() []ptEntry {
 	if t.command(TPM_CC_Vendor_TCG_Test) != nil {
 		vendor = 1
 	}
+	spec := t.profile.Specification()
 	fixed := []ptEntry{
 		{TPM_PT_FAMILY_INDICATOR, 0x322E3000}, // "2.0"
 		{TPM_PT_LEVEL, 0},
-		{TPM_PT_REVISION, 159},
-		{TPM_PT_DAY_OF_YEAR, 312}, // 8 November 2019
-		{TPM_PT_YEAR, 2019},
+		{TPM_PT_REVISION, spec.Revision},
+		{TPM_PT_DAY_OF_YEAR, spec.DayOfYear},
+		{TPM_PT_YEAR, spec.Year},
 		{TPM_PT_MANUFACTURER, 0x58454E00},    // "XEN"
 		{TPM_PT_VENDOR_STRING_1, 0x78656E76}, // "xenv"
 		{TPM_PT_VENDOR_STRING_2, 0x74706D00}, // "tpm"
@@ -131,7 +62,9 @@ func (t *TPM) properties() []ptEntry {
 		{TPM_PT_NV_BUFFER_MAX, maxNVBuffer},
 		{TPM_PT_MODES, 0},
 		{TPM_PT_MAX_CAP_BUFFER, maxCapBuffer},
-		{TPM_PT_ML_PARAMETER_SETS, mlParameterSets},
+	}
+	if t.offer.ml() {
+		fixed = append(fixed, ptEntry{TPM_PT_ML_PARAMETER_SETS, mlParameterSets})
 	}
 	if t.failure != 0 {
 		return fixed
@@ -169,7 +102,7 @@ func (t *TPM) variableProperties() []ptEntry {
 		{TPM_PT_NV_COUNTERS, counters},
 		{TPM_PT_NV_COUNTERS_AVAIL, uint32(min(maxNVIndices-len(p.nv), free/(nvOverhead+8+maxDigest)))},
 		{TPM_PT_ALGORITHM_SET, p.algorithmSet},
-		{TPM_PT_LOADED_CURVES, uint32(len(curves))},
+		{TPM_PT_LOADED_CURVES, uint32(len(t.offer.eccCurves()))},
 		{TPM_PT_LOCKOUT_COUNTER, p.failedTries},
 		{TPM_PT_MAX_AUTH_FAIL, p.maxTries},
 		{TPM_PT_LOCKOUT_INTERVAL, p.recoveryTime},
@@ -206,11 +139,11 @@ type pcrProperty struct {
 }
 
 // pcrProperties returns all TPM_PT_PCR by number.
-func pcrProperties() (list []pcrProperty) {
+func (t *TPM) pcrProperties() (list []pcrProperty) {
 	add := func(property uint32, has func(a pcrAttr) bool) {
 		p := pcrProperty{property: property}
 		for n := range numPCR {
-			if has(pcrAttrs(n)) {
+			if has(t.pcrAttrs(n)) {
 				p.bits[n/8] |= 1 << (n % 8)
 			}
 		}

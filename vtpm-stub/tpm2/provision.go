@@ -53,6 +53,9 @@ func (t *TPM) EKPublic(k EKTemplate) (public, unique []byte, err error) {
 	if t.failure != 0 {
 		return nil, nil, TPM_RC_FAILURE
 	}
+	if k == EKRSA2048 && !t.offer.rsaBits(2048) {
+		return nil, nil, TPM_RC_VALUE
+	}
 	pub := k.public()
 	o, rc := t.createPrimary(TPM_RH_ENDORSEMENT, &pub, &TPMS_SENSITIVE_CREATE{})
 	if rc != TPM_RC_SUCCESS {

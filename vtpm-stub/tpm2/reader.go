@@ -10,7 +10,7 @@ type reader struct {
 	rc  RC     // first failure
 	num int    // number of the parameter being read; 0 when not counting
 
-	rsa1024 bool // RSA 1024 is enabled
+	profile *Profile // what is offered; nil: all that is implemented
 }
 
 // param says that the next parameter begins. Errors are reported with its number.
@@ -91,7 +91,7 @@ func (r *reader) b2(max int) []byte {
 // reader of just that structure. The caller ends with r.endSub(&s).
 func (r *reader) sub() reader {
 	b := r.b2(0xFFFF)
-	return reader{b: b, num: r.num, rc: r.rc, rsa1024: r.rsa1024}
+	return reader{b: b, num: r.num, rc: r.rc, profile: r.profile}
 }
 
 // endSub takes over the outcome of a reader made by sub. Left-over bytes in
@@ -124,7 +124,7 @@ func (r *reader) alg() AlgID { return AlgID(r.u16()) }
 // hash reads a TPMI_ALG_HASH; null says that TPM_ALG_NULL is allowed ("+").
 func (r *reader) hash(null bool) AlgID {
 	a := r.alg()
-	if !hashImplemented(a) && !(null && a == TPM_ALG_NULL) {
+	if !r.profile.hash(a) && !(null && a == TPM_ALG_NULL) {
 		r.fail(TPM_RC_HASH)
 	}
 	return a

@@ -16,9 +16,10 @@ import (
 //	2  keys of ML-KEM and ML-DSA, and sequences for them
 //	3  volatile state: in every phase, with orderly indices; a TPM in failure mode.
 //	   Signing sequences that have got fewer than four octets of their message
+//	4  the profile
 const (
 	stateHeader  = 16
-	stateVersion = 3
+	stateVersion = 4
 
 	kindPermanent = 1
 	kindVolatile  = 2
@@ -76,7 +77,7 @@ func (t *TPM) encode(kind uint8, size int, f func(*archive)) ([]byte, error) {
 
 // decode checks the header and runs f over the rest.
 func decode(kind uint8, blob []byte, f func(*archive)) error {
-	r := reader{b: blob, rsa1024: true}
+	r := reader{b: blob}
 	magic := r.bytes(4)
 	k, zero, version, length, zero2 := r.u8(), r.u8(), r.u16(), r.u32(), r.u32()
 	switch {
@@ -143,6 +144,7 @@ func (t *TPM) archivePermanent(a *archive) {
 		t.archiveStateReset(a)
 		t.archiveStateClear(a, t.savedACT)
 	}
+	archiveProfile(a, &t.profile)
 	if a.loading() && (p.orderly > orderlyState || p.startupLocality > 4) {
 		a.bad()
 	}

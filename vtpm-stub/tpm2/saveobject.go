@@ -77,7 +77,7 @@ func archiveSequence(a *archive, s *sequence) {
 	if s.kind == seqCMAC {
 		archiveCMAC(a, s)
 	}
-	if a.loading() && a.in.rc == TPM_RC_SUCCESS && (s.headLen > len(s.head) || !s.sound()) {
+	if a.loading() && a.in.rc == TPM_RC_SUCCESS && (s.headLen > len(s.head) || !s.sound(a.profile)) {
 		a.bad()
 	}
 }
@@ -101,11 +101,11 @@ func archiveHead(a *archive, s *sequence) {
 }
 
 // sound reports whether a loaded sequence holds the running digests that its kind has.
-func (s *sequence) sound() bool {
+func (s *sequence) sound(p *Profile) bool {
 	var want []AlgID
 	switch s.kind {
 	case seqEvent:
-		want = hashAlgs[:]
+		want = p.hashes()
 	case seqHash, seqHMAC:
 		want = []AlgID{0} // any hash
 	case seqSign:

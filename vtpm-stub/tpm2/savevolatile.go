@@ -75,6 +75,7 @@ func (t *TPM) archiveFailure(a *archive) {
 
 func (t *TPM) archiveVolatile(a *archive) {
 	a.need(3)
+	a.profile = t.offer
 	reset := t.perm.resetCount
 	a.u32(&reset)
 	if a.loading() && reset != t.perm.resetCount {

@@ -27,17 +27,22 @@ type Config struct {
 	// MaxCommand limits commands and responses; 0 means 4096. Xen's transport
 	// takes 4088.
 	MaxCommand int
-	// RSA1024 enables RSA keys of 1024 bits.
+	// Profile is what a new TPM offers; nil means DefaultProfile. A TPM that is restored
+	// keeps its own.
+	Profile *Profile
+	// RSA1024 enables RSA keys of 1024 bits whatever the profile says.
 	RSA1024 bool
 	// PCRBanks are the banks of a new TPM; nil means SHA-1, SHA-256, SHA-384
-	// and SHA-512.
+	// and SHA-512, as far as the profile has them.
 	PCRBanks []AlgID
 }
 
 // TPM is one TPM 2.0. It is not safe for concurrent use.
 type TPM struct {
 	cfg      Config
-	commands [commandSlots]*command
+	profile  *Profile               // chosen when the TPM was made
+	offer    *Profile               // what is offered: profile and Config.RSA1024
+	commands [commandSlots]*command // those of offer
 
 	owner, endorsement, platform, null hierarchy
 
@@ -83,6 +88,11 @@ func New(cfg Config) (*TPM, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.profile = cfg.Profile
+	if t.profile == nil {
+		t.profile = DefaultProfile()
+	}
+	t.applyProfile()
 	if err := t.manufacture(); err != nil {
 		return nil, err
 	}
@@ -104,6 +114,7 @@ func Restore(cfg Config, blob []byte) (*TPM, error) {
 	if err := t.decodePermanent(blob); err != nil {
 		return nil, err
 	}
+	t.applyProfile()
 	t.PowerOn()
 	return t, nil
 }
@@ -117,12 +128,23 @@ func newTPM(cfg Config) (*TPM, error) {
 	}
 	t := &TPM{cfg: cfg}
 	t.noPolicies()
-	t.commands = indexCommands()
 	if err := t.seedRandom(); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
+
+// applyProfile makes the TPM offer what its profile says.
+func (t *TPM) applyProfile() {
+	t.offer = t.profile
+	if t.cfg.RSA1024 {
+		t.offer = t.profile.withRSA1024()
+	}
+	t.commands = indexCommands(t.offer)
+}
+
+// Profile returns what the TPM offers.
+func (t *TPM) Profile() *Profile { return t.offer }
 
 func (t *TPM) logf(format string, args ...any) {
 	if t.cfg.Logf != nil {

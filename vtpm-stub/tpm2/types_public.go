@@ -106,6 +106,9 @@ func (r *reader) publicType() AlgID {
 	default:
 		r.fail(TPM_RC_TYPE)
 	}
+	if !r.profile.offers(a) {
+		r.fail(TPM_RC_TYPE)
+	}
 	return a
 }
 
@@ -154,13 +157,7 @@ func (r *reader) publicUnique(p *TPMT_PUBLIC, derive bool) {
 // rsaBits reads a TPMI_RSA_KEY_BITS.
 func (r *reader) rsaBits() uint16 {
 	n := r.u16()
-	switch n {
-	case 2048, 3072, 4096:
-	case 1024:
-		if !r.rsa1024 {
-			r.fail(TPM_RC_VALUE)
-		}
-	default:
+	if !r.profile.rsaBits(n) {
 		r.fail(TPM_RC_VALUE)
 	}
 	return n
@@ -169,7 +166,7 @@ func (r *reader) rsaBits() uint16 {
 // curve reads a TPMI_ECC_CURVE.
 func (r *reader) curve() ECCCurve {
 	c := ECCCurve(r.u16())
-	if !curveImplemented(c) {
+	if !r.profile.curve(c) {
 		r.fail(TPM_RC_CURVE)
 	}
 	return c

@@ -13,13 +13,11 @@ type TPMT_SYM_DEF struct {
 // symDef reads a TPMT_SYM_DEF. null: "+" in the command table.
 func (r *reader) symDef(null bool) TPMT_SYM_DEF {
 	d := TPMT_SYM_DEF{Algorithm: r.alg()}
-	switch d.Algorithm {
-	case TPM_ALG_XOR:
+	if d.Algorithm == TPM_ALG_XOR && r.profile.offers(TPM_ALG_XOR) {
 		d.Hash = r.hash(false)
 		return d
-	default:
-		return r.symDefRest(d, null)
 	}
+	return r.symDefRest(d, null)
 }
 
 // symDefObject reads a TPMT_SYM_DEF_OBJECT, which has no XOR.
@@ -28,17 +26,14 @@ func (r *reader) symDefObject(null bool) TPMT_SYM_DEF {
 }
 
 func (r *reader) symDefRest(d TPMT_SYM_DEF, null bool) TPMT_SYM_DEF {
-	switch d.Algorithm {
-	case TPM_ALG_AES, TPM_ALG_CAMELLIA:
+	switch {
+	case d.Algorithm == TPM_ALG_NULL && null:
+	case d.Algorithm.SymBlockSize() != 0 && r.profile.offers(d.Algorithm):
 		d.KeyBits = r.u16()
-		if r.rc == TPM_RC_SUCCESS && !d.Algorithm.SymKeyBits(int(d.KeyBits)) {
+		if r.rc == TPM_RC_SUCCESS && !r.profile.symBits(d.Algorithm, d.KeyBits) {
 			r.fail(TPM_RC_VALUE)
 		}
 		d.Mode = r.symMode(true)
-	case TPM_ALG_NULL:
-		if !null {
-			r.fail(TPM_RC_SYMMETRIC)
-		}
 	default:
 		r.fail(TPM_RC_SYMMETRIC)
 	}
@@ -55,6 +50,9 @@ func (r *reader) symMode(null bool) AlgID {
 			r.fail(TPM_RC_MODE)
 		}
 	default:
+		r.fail(TPM_RC_MODE)
+	}
+	if m != TPM_ALG_NULL && !r.profile.offers(m) {
 		r.fail(TPM_RC_MODE)
 	}
 	return m
@@ -129,7 +127,7 @@ func schemeClass(a AlgID) int {
 // selRC is the code for a selector outside of them.
 func (r *reader) scheme(classes int, selRC RC) TPMT_SCHEME {
 	s := TPMT_SCHEME{Scheme: r.alg(), Hash: TPM_ALG_NULL}
-	c := schemeClass(s.Scheme)
+	c := r.profile.schemeClass(s.Scheme)
 	if c&classes == 0 {
 		r.fail(selRC)
 		return s
@@ -144,7 +142,7 @@ func (r *reader) scheme(classes int, selRC RC) TPMT_SCHEME {
 		s.Count = r.u16()
 	case TPM_ALG_XOR:
 		s.KDF = r.alg()
-		if schemeClass(s.KDF)&(schemeKDF|schemeNull) == 0 || s.KDF == TPM_ALG_HKDF {
+		if r.profile.schemeClass(s.KDF)&(schemeKDF|schemeNull) == 0 || s.KDF == TPM_ALG_HKDF {
 			r.fail(TPM_RC_KDF)
 		}
 	}
@@ -160,7 +158,7 @@ const (
 // sigScheme reads a TPMT_SIG_SCHEME+. TPMU_SIG_SCHEME has no details for ML-DSA, whose keys
 // leave no choice of scheme (v185, P2 section 11.2.1.4): the selector alone is taken.
 func (r *reader) sigScheme() TPMT_SCHEME {
-	if b := r.b; len(b) >= 2 && schemeClass(AlgID(b[0])<<8|AlgID(b[1]))&schemeAnyMLDSA != 0 {
+	if b := r.b; len(b) >= 2 && r.profile.schemeClass(AlgID(b[0])<<8|AlgID(b[1]))&schemeAnyMLDSA != 0 {
 		return TPMT_SCHEME{Scheme: r.alg(), Hash: TPM_ALG_NULL}
 	}
 	return r.scheme(schemeAnySign|schemeNull, TPM_RC_SCHEME)
@@ -179,7 +177,8 @@ func (r *reader) kdfScheme() TPMT_SCHEME {
 // macScheme reads a TPMI_ALG_MAC_SCHEME: CMAC or a hash for HMAC.
 func (r *reader) macScheme(null bool) AlgID {
 	a := r.alg()
-	if a != TPM_ALG_CMAC && !hashImplemented(a) && !(null && a == TPM_ALG_NULL) {
+	cmac := a == TPM_ALG_CMAC && r.profile.offers(a)
+	if !cmac && !r.profile.hash(a) && !(null && a == TPM_ALG_NULL) {
 		r.fail(TPM_RC_SYMMETRIC)
 	}
 	return a
@@ -211,7 +210,7 @@ type TPMT_SIGNATURE struct {
 // signature reads a TPMT_SIGNATURE. null: "+" in the command table.
 func (r *reader) signature(null bool) TPMT_SIGNATURE {
 	s := TPMT_SIGNATURE{Alg: r.alg(), Hash: TPM_ALG_NULL}
-	c := schemeClass(s.Alg)
+	c := r.profile.schemeClass(s.Alg)
 	if s.Alg == TPM_ALG_NULL && null {
 		return s
 	}

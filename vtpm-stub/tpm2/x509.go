@@ -10,6 +10,7 @@ var (
 	oidKeyUsage   = []byte{0x55, 0x1d, 0x0f}                            // 2.5.29.15
 	oidTPMAObject = []byte{0x67, 0x81, 0x05, 0x0a, 0x01, 0x01, 0x01}    // 2.23.133.10.1.1.1
 	oidECKey      = []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1}          // 1.2.840.10045.2.1
+	oidP192       = []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 1}       // 1.2.840.10045.3.1.1
 	oidP256       = []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}       // 1.2.840.10045.3.1.7
 	oidSM2        = []byte{0x2a, 0x81, 0x1c, 0xcf, 0x55, 1, 0x82, 0x2d} // 1.2.156.10197.1.301
 )
@@ -78,6 +79,8 @@ func signatureOID(s *TPMT_SCHEME) []byte {
 
 func curveOID(c ECCCurve) []byte {
 	switch c {
+	case TPM_ECC_NIST_P192:
+		return oidP192
 	case TPM_ECC_NIST_P224:
 		return oidCerticom(33)
 	case TPM_ECC_NIST_P256:

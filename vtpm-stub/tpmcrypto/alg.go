@@ -10,6 +10,7 @@ const (
 	AlgRSA       Alg = 0x0001
 	AlgSHA1      Alg = 0x0004
 	AlgHMAC      Alg = 0x0005
+	AlgTDES      Alg = 0x0003
 	AlgAES       Alg = 0x0006
 	AlgMGF1      Alg = 0x0007
 	AlgKeyedHash Alg = 0x0008

@@ -11,17 +11,19 @@ import (
 type Curve uint16
 
 const (
+	CurveP192  Curve = 0x0001
 	CurveP224  Curve = 0x0002
 	CurveP256  Curve = 0x0003
 	CurveP384  Curve = 0x0004
 	CurveP521  Curve = 0x0005
 	CurveBN256 Curve = 0x0010
+	CurveBN638 Curve = 0x0011
 	CurveSM2   Curve = 0x0020
 )
 
 // Curves lists the supported curves in ascending order.
 func Curves() []Curve {
-	return []Curve{CurveP224, CurveP256, CurveP384, CurveP521, CurveBN256, CurveSM2}
+	return []Curve{CurveP192, CurveP224, CurveP256, CurveP384, CurveP521, CurveBN256, CurveBN638, CurveSM2}
 }
 
 // Point is an affine point: coordinates of Group.Size bytes each. The zero
@@ -61,11 +63,13 @@ type Group struct {
 
 // The groups are constants that take some work to compute.
 var groups = map[Curve]func() *Group{
+	CurveP192:  sync.OnceValue(newP192),
 	CurveP224:  sync.OnceValue(newP224),
 	CurveP256:  sync.OnceValue(newP256),
 	CurveP384:  sync.OnceValue(newP384),
 	CurveP521:  sync.OnceValue(newP521),
 	CurveBN256: sync.OnceValue(newBN256),
+	CurveBN638: sync.OnceValue(newBN638),
 	CurveSM2:   sync.OnceValue(newSM2),
 }
 

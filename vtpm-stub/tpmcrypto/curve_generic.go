@@ -230,7 +230,7 @@ func (c *genericCurve) addProj(r, p, q projPoint) {
 }
 
 // maxFieldLimbs bounds the field of a generic curve.
-const maxFieldLimbs = 9
+const maxFieldLimbs = 10
 
 // SM2-P256 (GB/T 32918.5).
 func newSM2() *Group {
@@ -249,4 +249,26 @@ func newBN256() *Group {
 		"fffffffffffcf0cd46e5f25eee71a49f0cdc65fb12980a82d3292ddbaed33013",
 		"0", "3", "1", "2",
 		"fffffffffffcf0cd46e5f25eee71a49e0cdc65fb1299921af62d536cd10b500d"))
+}
+
+// TPM_ECC_BN_P638 (ALG 6.3).
+func newBN638() *Group {
+	return newGeneric(newGroup(CurveBN638, "BN-P638",
+		"23fffffdc000000d7fffffb8000001d3fffff942d000165e3fff94870000d52ffffdd0e00008de55c00086520021e55bfffff51ffff4eb800000004c80015acdffffffffffffece00000000000000067",
+		"0", "101",
+		"23fffffdc000000d7fffffb8000001d3fffff942d000165e3fff94870000d52ffffdd0e00008de55c00086520021e55bfffff51ffff4eb800000004c80015acdffffffffffffece00000000000000066",
+		"10",
+		"23fffffdc000000d7fffffb8000001d3fffff942d000165e3fff94870000d52ffffdd0e00008de55600086550021e555fffff54ffff4eac000000049800154d9ffffffffffffeda00000000000000061"))
+}
+
+// P-192 (FIPS 186-4 D.1.2.1), which neither the standard library nor nistec has. It is too
+// weak for new keys; there are TPMs that list it.
+func newP192() *Group {
+	return newGeneric(newGroup(CurveP192, "P-192",
+		"fffffffffffffffffffffffffffffffeffffffffffffffff",
+		"fffffffffffffffffffffffffffffffefffffffffffffffc",
+		"64210519e59c80e70fa7e9ab72243049feb8deecc146b9b1",
+		"188da80eb03090f67cbf20eb43a18800f4ff0afd82ff1012",
+		"07192b95ffc8da78631011ed6b24cdd573f977a11e794811",
+		"ffffffffffffffffffffffff99def836146bc9b1b4d22831"))
 }

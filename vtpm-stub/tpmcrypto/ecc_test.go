@@ -294,7 +294,7 @@ func TestECCKeyRefusals(t *testing.T) {
 			t.Errorf("%#x: d = 1: %v", c, err)
 		}
 	}
-	if _, err := NewECCPrivateKey(0x11, []byte{1}); err != ErrCurve {
+	if _, err := NewECCPrivateKey(0x30, []byte{1}); err != ErrCurve {
 		t.Error(err)
 	}
 	if _, err := NewECCPublicKey(0, nil, nil); err != ErrCurve {

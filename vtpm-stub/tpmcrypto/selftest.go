@@ -15,7 +15,7 @@ func (e *SelfTestError) Error() string { return "tpmcrypto: self test failed" }
 
 // SelfTests lists the algorithms that SelfTest can test.
 func SelfTests() []Alg {
-	return append(Hashes(), AlgHMAC, AlgKDF1_108, AlgKDF1_56A, AlgMGF1, AlgAES, AlgCFB,
+	return append(Hashes(), AlgHMAC, AlgKDF1_108, AlgKDF1_56A, AlgMGF1, AlgAES, AlgTDES, AlgCFB,
 		AlgCTR, AlgOFB, AlgCBC, AlgECB, AlgCMAC, AlgXOR, AlgCamellia, AlgRSA, AlgRSASSA, AlgRSAPSS,
 		AlgRSAES, AlgOAEP, AlgECC, AlgECDSA, AlgECDH, AlgECSchnorr, AlgECDAA, AlgECMQV, AlgSM2,
 		AlgMLKEM, AlgMLDSA, AlgHashMLDSA)
@@ -95,12 +95,13 @@ var selfTests = map[Alg]func() error{
 		return answer(data, hex.EncodeToString(fill(0, 32)))
 	},
 	// SP 800-38A F, AES-128, first block of each mode.
-	AlgAES: func() error { return testMode(AlgECB, "3ad77bb40d7a3660a89ecaf32466ef97") },
-	AlgECB: func() error { return testMode(AlgECB, "3ad77bb40d7a3660a89ecaf32466ef97") },
-	AlgCBC: func() error { return testMode(AlgCBC, "7649abac8119b246cee98e9b12e9197d") },
-	AlgCFB: func() error { return testMode(AlgCFB, "3b3fd92eb72dad20333449f8e83cfb4a") },
-	AlgOFB: func() error { return testMode(AlgOFB, "3b3fd92eb72dad20333449f8e83cfb4a") },
-	AlgCTR: func() error { return testMode(AlgCTR, "874d6191b620e3261bef6864990db6ce") },
+	AlgAES:  func() error { return testMode(AlgECB, "3ad77bb40d7a3660a89ecaf32466ef97") },
+	AlgECB:  func() error { return testMode(AlgECB, "3ad77bb40d7a3660a89ecaf32466ef97") },
+	AlgCBC:  func() error { return testMode(AlgCBC, "7649abac8119b246cee98e9b12e9197d") },
+	AlgCFB:  func() error { return testMode(AlgCFB, "3b3fd92eb72dad20333449f8e83cfb4a") },
+	AlgOFB:  func() error { return testMode(AlgOFB, "3b3fd92eb72dad20333449f8e83cfb4a") },
+	AlgCTR:  func() error { return testMode(AlgCTR, "874d6191b620e3261bef6864990db6ce") },
+	AlgTDES: testTDES,
 	// RFC 3713, appendix A, 128-bit key.
 	AlgCamellia: func() error {
 		b, err := NewBlock(AlgCamellia, mustDecode("0123456789abcdeffedcba9876543210"))
@@ -199,4 +200,17 @@ func testMode(mode Alg, want string) error {
 		return errAnswer
 	}
 	return nil
+}
+
+// testTDES is SP 800-67, appendix B.1.
+func testTDES() error {
+	b, err := NewBlock(AlgTDES, mustDecode("0123456789abcdef23456789abcdef01456789abcdef0123"))
+	if err != nil {
+		return err
+	}
+	data := mustDecode("5468652071756663" + "6b2062726f776e20" + "666f78206a756d70")
+	if err := Encrypt(b, AlgECB, nil, data); err != nil {
+		return err
+	}
+	return answer(data, "a826fd8ce53b855f"+"cce21c8112256fe6"+"68d5c05dd9b6b900")
 }

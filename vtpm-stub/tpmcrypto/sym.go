@@ -12,13 +12,15 @@ func (a Alg) SymBlockSize() int {
 	switch a {
 	case AlgAES, AlgCamellia:
 		return 16
+	case AlgTDES:
+		return 8
 	}
 	return 0
 }
 
 // SymKeyBits reports whether a block cipher supports keys of that many bits.
 func (a Alg) SymKeyBits(bits int) bool {
-	return a.SymBlockSize() != 0 && (bits == 128 || bits == 192 || bits == 256)
+	return a.SymBlockSize() != 0 && (bits == 128 || bits == 192 || bits == 256 && a != AlgTDES)
 }
 
 // NewBlock returns the block cipher a with the given key.
@@ -29,16 +31,23 @@ func NewBlock(a Alg, key []byte) (cipher.Block, error) {
 	if !a.SymKeyBits(len(key) * 8) {
 		return nil, ErrKeySize
 	}
-	if a == AlgCamellia {
+	switch a {
+	case AlgCamellia:
 		return newCamellia(key), nil
+	case AlgTDES:
+		return newTDES(key)
 	}
 	return aes.NewCipher(key)
 }
 
 // WeakKey reports whether key must be discarded when it was derived: for AES
-// one whose upper half is zero (P1 11.4.10.4).
+// one whose upper half is zero (P1 11.4.10.4), for TDES one with a weak key of DES (P1 E.1).
 func WeakKey(a Alg, key []byte) bool {
-	if a != AlgAES {
+	switch a {
+	case AlgAES:
+	case AlgTDES:
+		return weakTDES(key)
+	default:
 		return false
 	}
 	var x byte

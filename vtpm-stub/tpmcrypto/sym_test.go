@@ -145,6 +145,74 @@ func TestWeakKey(t *testing.T) {
 	}
 }
 
+// TestTDES: two keys are three of which the third is the first; parity and weak keys.
+func TestTDES(t *testing.T) {
+	two := unhex(t, "0123456789abcdef23456789abcdef01")
+	a, err := NewBlock(AlgTDES, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := NewBlock(AlgTDES, append(bytes.Clone(two), two[:8]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := fill(7, 16), fill(7, 16)
+	if Encrypt(a, AlgCBC, make([]byte, 8), x) != nil || Encrypt(b, AlgCBC, make([]byte, 8), y) != nil || !bytes.Equal(x, y) {
+		t.Errorf("two keys: %x, three: %x", x, y)
+	}
+	for _, n := range []int{0, 8, 15, 32} {
+		if _, err := NewBlock(AlgTDES, make([]byte, n)); err != ErrKeySize {
+			t.Errorf("key of %d: %v", n, err)
+		}
+	}
+	k := unhex(t, "0001027f80fe00ff")
+	SetParity(AlgTDES, k)
+	if want := unhex(t, "0101027f80fe01fe"); !bytes.Equal(k, want) {
+		t.Errorf("parity: %x, want %x", k, want)
+	}
+	SetParity(AlgAES, x)
+	if !bytes.Equal(x, y) {
+		t.Error("an AES key got parity")
+	}
+	for k, weak := range map[string]bool{
+		"0123456789abcdef23456789abcdef01": false, "0123456789abcdef0123456789abcdef": true,
+		"0101010101010101" + "23456789abcdef01": true, "23456789abcdef01" + "fee0fee0fef1fef1": true,
+		"0123456789abcdef23456789abcdef01456789abcdef0123": false, "0123456789abcdef23456789abcdef0123456789abcdef01": true,
+	} {
+		if WeakKey(AlgTDES, unhex(t, k)) != weak {
+			t.Errorf("%s: weak is %v", k, !weak)
+		}
+	}
+}
+
+// TestCMACOfTDES: SP 800-38B, examples of three-key TDES, with the message in two pieces.
+func TestCMACOfTDES(t *testing.T) {
+	b, err := NewBlock(AlgTDES, unhex(t, "8aa83bf8cbda10620bc1bf19fbb6cd58bc313d4a371ca8b5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := unhex(t, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51")
+	for n, want := range map[int]string{0: "b7a688e122ffaf95", 8: "8e8f293136283797", 20: "743ddbe0ce2dc2ed", 32: "33e6b1092400eae5"} {
+		c, err := NewCMAC(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(message[:n/2])
+		if c, err = RestoreCMAC(b, c.State()); err != nil {
+			t.Fatal(err)
+		}
+		c.Write(message[n/2 : n])
+		if got := c.Sum(nil); !bytes.Equal(got, unhex(t, want)) {
+			t.Errorf("%d octets: %x, want %s", n, got, want)
+		}
+	}
+	state := make([]byte, 33)
+	state[32] = 9
+	if _, err := RestoreCMAC(b, state); err != ErrSize {
+		t.Errorf("nine octets of a block of eight: %v", err)
+	}
+}
+
 func FuzzSymmetric(f *testing.F) {
 	for _, mode := range append(streamModes, blockModes...) {
 		f.Add(uint16(AlgAES), uint16(mode), fill(1, 16), fill(2, 16), fill(3, 48))

@@ -1,6 +1,7 @@
 package clienttest
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -52,6 +53,7 @@ func (l *lab) serve(files []*os.File, more ...string) *unixDaemon {
 	d := l.bare(files, append(slices.Concat([]string{"socket", "--tpm2", "--tpmstate", "dir=" + l.state, "--server", "type=unixio,path=" + l.path("data"),
 		"--ctrl", "type=unixio,path=" + l.path("ctrl")}, started), more...)...)
 	waitFor(l.t, d.Process, d.data)
+	waitFor(l.t, d.Process, d.ctrl)
 	return d
 }
 
@@ -412,8 +414,37 @@ var optionEffects = map[string]func(l *lab){
 	},
 	"--flags rsa1024": func(l *lab) {
 		parms := hx("80010000001600000" + "18a" + "000100100010040000000000")
-		if rc := startUnix(l.t, l.state, "--flags", "not-need-init,startup-clear,rsa1024").anyCode(parms); rc != 0 {
+		without := []string{"--profile", "name=custom,remove-disabled=fips-host"}
+		if rc := startUnix(l.t, l.state, append(without, started...)...).anyCode(parms); rc != 0x1C4 {
+			l.t.Errorf("without: 0x%x", rc)
+		}
+		if rc := startUnix(l.t, l.t.TempDir(), append(without, "--flags", "not-need-init,startup-clear,rsa1024")...).anyCode(parms); rc != 0 {
 			l.t.Errorf("0x%x", rc)
+		}
+	},
+	"--print-profiles": func(l *lab) {
+		out := (&client{t: l.t, dir: l.dir}).run(vtpmd, "socket", "--tpm2", "--print-profiles")
+		if !strings.HasPrefix(out, `{"AvailableProfiles":[{"Name":"default-v1","StateFormatLevel":7,"Commands":"0x11f-0x122,`) {
+			l.t.Error(out)
+		}
+	},
+	"--profile name":    func(l *lab) { l.profile(nil, 164, "name=null") },
+	"--profile profile": func(l *lab) { l.profile(nil, 185, `profile={"Name":"xenvtpm-v1"}`) },
+	"--profile file": func(l *lab) {
+		l.profile(nil, 185, "file="+l.file("p.json", `{"Name":"custom", "Commands":"0x11f-0x122,0x124-0x12e,0x130-0x140,0x142-0x159,0x15b-0x15e,0x160-0x165,0x167-0x174,0x176-0x178,0x17a-0x193,0x1a0"}`))
+	},
+	"--profile fd": func(l *lab) {
+		f, err := os.Open(l.file("p.json", `{"Name":"null"}`))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		defer f.Close()
+		l.profile([]*os.File{f}, 164, "fd=3")
+	},
+	"--profile remove-disabled": func(l *lab) {
+		d := l.profile(nil, 183, "name=custom,remove-disabled=fips-host")
+		if rc := d.anyCode(hx("80010000001200000" + "18a" + "0025002600800043")); rc == 0 {
+			l.t.Error("there is Camellia")
 		}
 	},
 	"--flags startup-deactivated": func(l *lab) {
@@ -477,6 +508,17 @@ var optionEffects = map[string]func(l *lab){
 			l.t.Errorf("%v\n%s", err, text)
 		} // TestFilterIsActive has the others
 	},
+}
+
+// profile starts a TPM with a profile, and wants its revision of the specification.
+func (l *lab) profile(files []*os.File, revision uint32, spec string) *unixDaemon {
+	l.t.Helper()
+	d := l.serve(files, "--profile", spec)
+	rsp := d.tpm(hx("80010000001600000" + "17a" + "000000060000010200000001"))
+	if len(rsp) != 27 || binary.BigEndian.Uint32(rsp[23:]) != revision {
+		l.t.Errorf("%s: %x, want revision %d", spec, rsp, revision)
+	}
+	return d
 }
 
 // logs wants a text in the log of level 1.

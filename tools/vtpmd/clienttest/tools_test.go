@@ -99,7 +99,7 @@ func toolsBench(t *testing.T) *tpm2tools.Bench {
 		Dir:   t.TempDir(),
 		Env:   []string{fmt.Sprintf("TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=%d", d.port)},
 		Open:  func() (tpm2tools.Transport, error) { return dialTPM(d.port) },
-		Limit: stepLimit,
+		Limit: stepLimit, RSA1024: true,
 	}
 }
 

@@ -65,6 +65,8 @@ type Options struct {
 	Seccomp           string // kill, log or none
 	PrintCapabilities bool
 	PrintStates       bool
+	PrintProfiles     bool
+	Profile           *ProfileSpec // of a new TPM; nil: the default
 	Help              bool
 }
 
@@ -82,13 +84,13 @@ var short = map[string]string{
 
 // noValue are the options that take none.
 var noValue = map[string]bool{
-	"--terminate": true, "--daemon": true, "--tpm2": true, "--help": true, "--print-capabilities": true, "--print-states": true,
+	"--terminate": true, "--daemon": true, "--tpm2": true, "--help": true, "--print-capabilities": true, "--print-states": true, "--print-profiles": true,
 	"--vtpm-proxy": true,
 }
 
 // All are the options and, of those whose value is a list, its keys. Nothing else is taken.
 var All = map[string][]string{
-	"--help": nil, "--tpm2": nil, "--print-capabilities": nil, "--print-states": nil, "--daemon": nil, "--terminate": nil,
+	"--help": nil, "--tpm2": nil, "--print-capabilities": nil, "--print-states": nil, "--print-profiles": nil, "--daemon": nil, "--terminate": nil,
 	"--vtpm-proxy": nil, "--chardev": nil, "--runas": nil, "--port": nil, "--fd": nil,
 	"--tpmstate":      {"dir", "mode", "backend-uri", "nofsync"},
 	"--server":        {"type", "port", "bindaddr", "ifname", "path", "mode", "uid", "gid", "fd", "clientfd", "disconnect"},
@@ -100,6 +102,7 @@ var All = map[string][]string{
 	"--log":           {"file", "fd", "level", "prefix", "truncate"},
 	"--pid":           {"file", "fd"},
 	"--seccomp":       {"action"},
+	"--profile":       {"name", "profile", "file", "fd", "remove-disabled"},
 }
 
 // Parse reads the arguments after the subcommand; env is the environment
@@ -170,6 +173,10 @@ func (o *Options) set(name, value string) error {
 		o.PrintCapabilities = true
 	case "--print-states":
 		o.PrintStates = true
+	case "--print-profiles":
+		o.PrintProfiles = true
+	case "--profile":
+		return o.setProfile(value)
 	case "--vtpm-proxy":
 		o.VTPMProxy = true
 	case "--chardev":
@@ -272,7 +279,7 @@ func (o *Options) setLog(kv *list) error {
 }
 
 func (o *Options) finish(env func(string) string) error {
-	if o.Help || o.PrintCapabilities {
+	if o.Help || o.PrintCapabilities || o.PrintProfiles {
 		return nil
 	}
 	if o.StateDir == "" && o.StateFile == "" {

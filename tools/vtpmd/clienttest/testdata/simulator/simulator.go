@@ -36,7 +36,7 @@ func Get() (*Simulator, error) {
 	}
 	s := &Simulator{dir: dir, ctrl: filepath.Join(dir, "ctrl")}
 	s.cmd = exec.Command(os.Getenv("VTPMD"), "socket", "--tpm2", "--tpmstate", "dir="+dir+",nofsync", "--server", "type=unixio,path="+filepath.Join(dir, "data"),
-		"--ctrl", "type=unixio,path="+s.ctrl, "--flags", "not-need-init,startup-clear,"+os.Getenv("VTPMD_FLAGS"))
+		"--ctrl", "type=unixio,path="+s.ctrl, "--flags", "not-need-init,startup-clear")
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
