@@ -1,10 +1,6 @@
 package tpm2
 
-import (
-	"encoding/binary"
-
-	"xenvtpm/vtpm-stub/tpmcrypto"
-)
+import "xenvtpm/vtpm-stub/tpmcrypto"
 
 // authorize checks all sessions (TPM20-P3 section 5.6). What it changes when
 // it fails is the dictionary attack state only.
@@ -128,41 +124,6 @@ func (t *TPM) authPolicy(e *entity) policyAuth {
 	return policyAuth{alg: TPM_ALG_NULL}
 }
 
-// daProtected reports whether failures for the entity count.
-func daProtected(e *entity) bool {
-	switch {
-	case e.obj != nil:
-		return !e.obj.noDA()
-	case e.nv != nil:
-		return !e.nv.pub.Attributes.has(nvNoDA)
-	}
-	return false
-}
-
-// checkLockout refuses the use of an authValue that is locked out.
-func (t *TPM) checkLockout(e *entity) RC {
-	return t.lockedOut(daProtected(e), e.h == TPM_RH_LOCKOUT)
-}
-
-// checkBindLockout refuses a session whose key was made of an authValue that is locked out now:
-// in any role, and before anything is compared, since what the session does for its caller tells
-// whether he knows its key (TPM20-P1 sections 19.8.1 and 19.8.7). s may be nil.
-func (t *TPM) checkBindLockout(s *session) RC {
-	if s == nil {
-		return TPM_RC_SUCCESS
-	}
-	return t.lockedOut(s.daBound, s.lockedBound)
-}
-
-// lockedOut refuses the use of an authValue that is DA protected, or is lockoutAuth, as long as it
-// must not be tried.
-func (t *TPM) lockedOut(da, lockout bool) RC {
-	if da && t.inLockout() || lockout && t.perm.lockoutAuthBad {
-		return TPM_RC_LOCKOUT
-	}
-	return TPM_RC_SUCCESS
-}
-
 // checkRole checks that the kind of session suits role and entity.
 func (t *TPM) checkRole(e *entity, role authRole, policy bool) RC {
 	switch role {
@@ -184,12 +145,6 @@ func (t *TPM) checkRole(e *entity, role authRole, policy bool) RC {
 		}
 	}
 	return TPM_RC_SUCCESS
-}
-
-// takesPIN reports whether the command wants the authValue of a PIN index and not its data. What
-// is asked of the index then is pinAvailable, not TPMA_NV_AUTHREAD (TPM20-P3 section 23.4).
-func (t *TPM) takesPIN(e *entity) bool {
-	return isPIN(e) && t.call.def.cc == TPM_CC_PolicySecret
 }
 
 func (t *TPM) checkNVRole(a TPMA_NV, policy bool) RC {
@@ -390,46 +345,4 @@ func (t *TPM) authFailed(a *authSession, e *entity) RC {
 		t.daFailure()
 	}
 	return TPM_RC_AUTH_FAIL
-}
-
-// PIN indices (TPM20-P1 section 37.2.8) hold u32 pinCount, u32 pinLimit.
-
-func pinCount(ix *nvIndex) uint32 { return binary.BigEndian.Uint32(ix.data) }
-func pinLimit(ix *nvIndex) uint32 { return binary.BigEndian.Uint32(ix.data[4:]) }
-
-func setPINCount(ix *nvIndex, n uint32) { binary.BigEndian.PutUint32(ix.data, n) }
-
-func isPIN(e *entity) bool {
-	if e.nv == nil {
-		return false
-	}
-	nt := e.nv.pub.Attributes.nt()
-	return nt == TPM_NT_PIN_FAIL || nt == TPM_NT_PIN_PASS
-}
-
-// pinAvailable reports whether the authValue of a PIN index may be tried.
-func pinAvailable(e *entity) RC {
-	if isPIN(e) && (!e.nv.pub.Attributes.has(nvWritten) || pinCount(e.nv) >= pinLimit(e.nv)) {
-		return TPM_RC_AUTH_UNAVAILABLE
-	}
-	return TPM_RC_SUCCESS
-}
-
-// countPIN counts a successful use of the authValue of a PIN index.
-func (t *TPM) countPIN(a *authSession) {
-	if a.entity < 0 || !isPIN(&t.call.h[a.entity]) {
-		return
-	}
-	if a.s != nil && a.s.isPolicy() && !a.s.policy.authValue && !a.s.policy.password {
-		return
-	}
-	ix := t.call.h[a.entity].nv
-	n := uint32(0) // PIN fail: success clears the count
-	if ix.pub.Attributes.nt() == TPM_NT_PIN_PASS {
-		n = pinCount(ix) + 1
-	}
-	if n != pinCount(ix) {
-		setPINCount(ix, n)
-		t.nvChanged(ix)
-	}
 }

@@ -60,3 +60,38 @@ func (t *TPM) resetDA() {
 	t.ram.failedTriesAt = t.msTime()
 	t.touch()
 }
+
+// daProtected reports whether failures for the entity count.
+func daProtected(e *entity) bool {
+	switch {
+	case e.obj != nil:
+		return !e.obj.noDA()
+	case e.nv != nil:
+		return !e.nv.pub.Attributes.has(nvNoDA)
+	}
+	return false
+}
+
+// checkLockout refuses the use of an authValue that is locked out.
+func (t *TPM) checkLockout(e *entity) RC {
+	return t.lockedOut(daProtected(e), e.h == TPM_RH_LOCKOUT)
+}
+
+// checkBindLockout refuses a session whose key was made of an authValue that is locked out now:
+// in any role, and before anything is compared, since what the session does for its caller tells
+// whether he knows its key (TPM20-P1 sections 19.8.1 and 19.8.7). s may be nil.
+func (t *TPM) checkBindLockout(s *session) RC {
+	if s == nil {
+		return TPM_RC_SUCCESS
+	}
+	return t.lockedOut(s.daBound, s.lockedBound)
+}
+
+// lockedOut refuses the use of an authValue that is DA protected, or is lockoutAuth, as long as it
+// must not be tried.
+func (t *TPM) lockedOut(da, lockout bool) RC {
+	if da && t.inLockout() || lockout && t.perm.lockoutAuthBad {
+		return TPM_RC_LOCKOUT
+	}
+	return TPM_RC_SUCCESS
+}
