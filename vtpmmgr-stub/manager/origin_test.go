@@ -39,10 +39,10 @@ func newThief(s *site) *thief {
 	return v
 }
 
-func (v *thief) policy(auth *hwtpm.Authority) [32]byte {
+func (v *thief) policy(auth *hwtpm.Authority) (none [32]byte) {
 	v.t.Helper()
 	if auth == nil {
-		return hwtpm.PCRPolicy(v.victim.PCRs, hwtpm.PCRDigest(v.victim.Values))
+		return none
 	}
 	name, err := hwtpm.KeyName(auth.Public)
 	if err != nil {
@@ -59,8 +59,12 @@ func (v *thief) forge(b hwtpm.Binding, state *hwtpm.Approval) *simDisk {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	f := swtpmtest.Forge(v.t, v.tpm, root.encode(), v.policy(b.Auth), rootInfo(v.id),
-		tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: []byte{0xFF, 0, 0}}}})
+	mask, policy := uint32(0xFF), v.policy(b.Auth)
+	if b.Auth == nil {
+		mask, policy = b.PCRs.Mask, hwtpm.PCRPolicy(b.PCRs, hwtpm.PCRDigest(b.Values))
+	}
+	f := swtpmtest.Forge(v.t, v.tpm, root.encode(), policy, rootInfo(v.id),
+		tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: []byte{byte(mask), byte(mask >> 8), byte(mask >> 16)}}}})
 	b.Public, b.Private, b.Proof = f.Public, f.Private, &hwtpm.Proof{Creation: f.Creation, Ticket: f.Ticket, State: state}
 	return v.storeAround(root, &b)
 }
@@ -126,6 +130,10 @@ func TestForgedStoreOfAnUnprovisionedManager(t *testing.T) {
 	s := newSite(t)
 	v := newThief(s)
 	v.refused("root sealed under the victim's PCR policy", v.forge(*v.victim, nil), ErrForeignRoot)
+	few := *v.victim // that are the same in both systems
+	few.PCRs.Mask = 1 << 16
+	few.Values = [][]byte{make([]byte, 32)}
+	v.refused("root sealed over other PCRs, in the state that they have", v.forge(few, nil), ErrNarrow)
 	stolen := *v.victim // proof and all of the real one
 	d := v.forge(*v.victim, nil)
 	p, _ := store.Probe(d)
