@@ -123,7 +123,7 @@ func (t *fakeTPM) SetAnchor(a hwtpm.Anchor) error {
 func (t *fakeTPM) Seal(secret []byte, p hwtpm.Policy) (*hwtpm.Binding, error) {
 	sum := sha256.Sum256(append(t.seed[:], t.pcr[:]...))
 	b := &hwtpm.Binding{Kind: hwtpm.KindTPM20, PCRs: proto.PCRSelection{Alg: proto.AlgSHA256}, Public: sum[:], Private: bytes.Clone(secret),
-		Identity: hwtpm.Identity{SRK: t.seed[:]}}
+		Identity: hwtpm.Identity{SRK: t.seed[:]}, Auth: p.Authority}
 	if p.Info != nil {
 		b.Proof = &hwtpm.Proof{Creation: t.proof(secret, p.Info)}
 	}
