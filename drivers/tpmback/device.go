@@ -3,9 +3,9 @@ package tpmback
 import (
 	"errors"
 
-	"xenvtpm/board/xen/evtchn"
 	"xenvtpm/board/xen/xenbus"
 	"xenvtpm/board/xen/xenstore"
+	"xenvtpm/drivers/budget"
 )
 
 // device is one frontend's device.
@@ -29,7 +29,7 @@ type device struct {
 
 	tried ringNodes // of the last attempt to connect
 	ring  *ring     // nil: not connected
-	lines logLimit
+	lines budget.Lines
 }
 
 // Delays without a field of their own.
@@ -41,7 +41,7 @@ func (d *device) deadline() int64 {
 	if d.dirtyOwn || d.dirtyPeer && d.watch != nil {
 		return 0
 	}
-	at := evtchn.Forever
+	at := d.linesDue()
 	for _, t := range []int64{d.timer, d.again} {
 		if t > 0 {
 			at = min(at, t)
@@ -52,6 +52,7 @@ func (d *device) deadline() int64 {
 
 // poll looks at everything that may have changed.
 func (d *device) poll(now int64) {
+	d.lines.Report(d.b.cfg.Logf, now, d.who())
 	if d.again > 0 && now >= d.again {
 		d.again, d.dirtyOwn, d.dirtyPeer = 0, true, true
 		d.show(d.unshown)

@@ -14,6 +14,7 @@ import (
 	"xenvtpm/board/xen/xenstore"
 	"xenvtpm/boot/startinfo"
 	"xenvtpm/drivers/blkfront"
+	"xenvtpm/drivers/budget"
 	"xenvtpm/drivers/tpmback"
 	"xenvtpm/drivers/tpmfront"
 	"xenvtpm/vtpm-stub/service"
@@ -53,6 +54,28 @@ type App struct {
 
 	optErr     error
 	driverLogf func(string, ...any) // nil with loglevel=error
+
+	lines   budget.Console[tpmback.Frontend]
+	serving *tpmback.Frontend // whose command is being served
+	quiet   int64             // until when there are no lines to name that were left out
+}
+
+// logf writes a line to the console; one that comes of a guest's command is within
+// that guest's budget.
+func (a *App) logf(format string, args ...any) {
+	if a.serving == nil {
+		a.lines.Logf(format, args...)
+		return
+	}
+	a.lines.Printf(*a.serving, format, args...)
+}
+
+// reportLines names the lines that were left out, where there is room again.
+func (a *App) reportLines() {
+	at, lost := a.lines.Report()
+	if a.quiet = evtchn.Forever; lost {
+		a.quiet = at
+	}
 }
 
 // reportEvery is how many commands lie between two reports.
@@ -69,13 +92,18 @@ func New(cfg Config) (*App, error) {
 		cfg.ConnectWait = 30 * time.Second
 	}
 	a := &App{cfg: cfg}
+	console := cfg.Logf
+	a.lines = budget.Console[tpmback.Frontend]{Logf: console, Now: cfg.Channels.Now,
+		Who: func(f tpmback.Frontend) string { return fmt.Sprintf("vtpm: guest %v", f) }}
+	a.cfg.Logf = a.logf
 	a.opts, a.optErr = service.ParseOptions(cfg.Options)
+	var backLogf func(string, ...any) // its lines have budgets of their own
 	if !a.opts.Quiet {
-		a.driverLogf = cfg.Logf
+		a.driverLogf, backLogf = a.logf, console
 	}
 	var err error
 	a.back, err = tpmback.New(tpmback.Config{
-		Store: cfg.Store, Channels: cfg.Channels, Grants: cfg.Grants, Logf: a.driverLogf,
+		Store: cfg.Store, Channels: cfg.Channels, Grants: cfg.Grants, Logf: backLogf,
 		Detached: a.detached,
 	})
 	if err != nil {
@@ -224,11 +252,14 @@ func (a *App) breathe() {
 // command.
 func (a *App) serve() bool {
 	a.idle()
+	a.reportLines()
 	req := a.back.Next()
 	if req == nil {
 		return false
 	}
 	a.breath = a.cfg.Channels.Now()
+	a.serving = &req.Frontend
+	defer func() { a.serving = nil }()
 	rsp := a.svc.Handle(&service.Request{
 		From: req.Frontend.String(), Attachment: attachment(req.Attachment), Locality: req.Locality,
 		Command: req.Command,
@@ -268,7 +299,7 @@ func (a *App) detached(at tpmback.Attachment, closed bool) {
 
 // deadline is when somebody has something to do without an event.
 func (a *App) deadline() int64 {
-	d := min(a.back.Deadline(), a.provision)
+	d := min(a.back.Deadline(), a.provision, a.quiet)
 	if a.mgr != nil {
 		d = min(d, a.mgr.Deadline())
 	}
