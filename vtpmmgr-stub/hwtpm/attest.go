@@ -80,13 +80,21 @@ func (t *TPM) MakeAttestKeys(auth []byte) (k *AttestKeys, err error) {
 
 // loaded lends a loaded key to f.
 func (t *TPM) loaded(srk *primary, public, private []byte, f func(tpm2.NamedHandle) error) error {
+	key, err := t.load(srk, public, private)
+	if err != nil {
+		return err
+	}
+	defer t.flush(key.Handle)
+	return f(key)
+}
+
+func (t *TPM) load(srk *primary, public, private []byte) (tpm2.NamedHandle, error) {
 	rsp, err := tpm2.Load{ParentHandle: srk.named(tpm2.PasswordAuth(nil)),
 		InPrivate: tpm2.TPM2BPrivate{Buffer: private}, InPublic: tpm2.BytesAs2B[tpm2.TPMTPublic](public)}.Execute(t.t)
 	if err != nil {
-		return classify("load attestation key", err)
+		return tpm2.NamedHandle{}, classify("load attestation key", err)
 	}
-	defer t.flush(rsp.ObjectHandle)
-	return f(tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name})
+	return tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name}, nil
 }
 
 func authFor(h tpm2.NamedHandle, s tpm2.Session) tpm2.AuthHandle {
@@ -101,21 +109,19 @@ func keyAuth(srk *primary, auth []byte) tpm2.Session {
 // Sign signs a digest with the CA key; ASN.1 form.
 func (t *TPM) Sign(k *AttestKeys, auth []byte, digest [32]byte) (sig []byte, err error) {
 	defer t.done(&err)
-	err = t.withPrimary(func(srk *primary) error {
-		return t.loaded(srk, k.CAPublic, k.CAPrivate, func(h tpm2.NamedHandle) error {
-			rsp, err := tpm2.Sign{KeyHandle: authFor(h, keyAuth(srk, auth)), Digest: tpm2.TPM2BDigest{Buffer: digest[:]},
-				InScheme:   tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
-				Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull}}.Execute(t.t)
-			if err != nil {
-				return classify("sign", err)
-			}
-			s, err := rsp.Signature.Signature.ECDSA()
-			if err != nil {
-				return fmt.Errorf("%w: signature: %v", ErrMalformed, err)
-			}
-			sig, err = asn1.Marshal(ecdsaSignature{new(big.Int).SetBytes(s.SignatureR.Buffer), new(big.Int).SetBytes(s.SignatureS.Buffer)})
-			return err
-		})
+	err = t.withKey(k.CAPublic, k.CAPrivate, func(srk *primary, ca tpm2.NamedHandle) error {
+		rsp, err := tpm2.Sign{KeyHandle: authFor(ca, keyAuth(srk, auth)), Digest: tpm2.TPM2BDigest{Buffer: digest[:]},
+			InScheme:   tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull},
+			Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull}}.Execute(t.t)
+		if err != nil {
+			return classify("sign", err)
+		}
+		s, err := rsp.Signature.Signature.ECDSA()
+		if err != nil {
+			return fmt.Errorf("%w: signature: %v", ErrMalformed, err)
+		}
+		sig, err = asn1.Marshal(ecdsaSignature{new(big.Int).SetBytes(s.SignatureR.Buffer), new(big.Int).SetBytes(s.SignatureS.Buffer)})
+		return err
 	})
 	return sig, err
 }
@@ -148,16 +154,14 @@ func (t *TPM) CertifyCA(k *AttestKeys, auth, qualifying []byte) (a Attestation, 
 // Quote has the TPM attest its PCRs, over qualifying (at most 32 bytes).
 func (t *TPM) Quote(k *AttestKeys, auth, qualifying []byte, sel proto.PCRSelection) (a Attestation, err error) {
 	defer t.done(&err)
-	err = t.withPrimary(func(srk *primary) error {
-		return t.loaded(srk, k.AKPublic, k.AKPrivate, func(ak tpm2.NamedHandle) error {
-			rsp, err := tpm2.Quote{SignHandle: authFor(ak, keyAuth(srk, auth)), QualifyingData: tpm2.TPM2BData{Buffer: qualifying},
-				InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: pcrList(sel)}.Execute(t.t)
-			if err != nil {
-				return classify("quote", err)
-			}
-			a = Attestation{bytes.Clone(rsp.Quoted.Bytes()), tpm2.Marshal(rsp.Signature)}
-			return nil
-		})
+	err = t.withKey(k.AKPublic, k.AKPrivate, func(srk *primary, ak tpm2.NamedHandle) error {
+		rsp, err := tpm2.Quote{SignHandle: authFor(ak, keyAuth(srk, auth)), QualifyingData: tpm2.TPM2BData{Buffer: qualifying},
+			InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgNull}, PCRSelect: pcrList(sel)}.Execute(t.t)
+		if err != nil {
+			return classify("quote", err)
+		}
+		a = Attestation{bytes.Clone(rsp.Quoted.Bytes()), tpm2.Marshal(rsp.Signature)}
+		return nil
 	})
 	return a, err
 }
@@ -170,6 +174,7 @@ const EKCertIndex = 0x01C0000A
 // certificate (DER) if the manufacturer left one in the TPM.
 func (t *TPM) Endorsement() (public, certificate []byte, err error) {
 	defer t.done(&err)
+	t.Rest()
 	err = t.withEK(func(h tpm2.NamedHandle, pub []byte) error {
 		public = bytes.Clone(pub)
 		return nil

@@ -13,8 +13,8 @@
 // so a TPM in lockout still serves.
 //
 // The TPM may be shared with dom0. Objects and sessions are loaded only while
-// they are used, save one session for the counter, which is made anew when
-// somebody flushed it.
+// they are used, or for the next of several signatures (Rest), save one session for
+// the counter; what somebody flushed meanwhile is made anew.
 package hwtpm
 
 import (
@@ -71,6 +71,7 @@ type TPM struct {
 	identity *Identity // nil: not yet derived
 
 	counter counterState
+	kept    kept
 }
 
 // Open makes the TPM ready: started, of the right family, and rid of what an
@@ -189,6 +190,7 @@ func (t *TPM) done(err *error) {
 	}
 	if errors.Is(*err, ErrMalformed) || errors.Is(*err, ErrNoSpace) {
 		t.counter.session, t.counter.close = nil, nil
+		t.kept = kept{}
 		if ferr := t.flushLeftovers(); ferr != nil {
 			t.c.Logf("hardware TPM: cleaning up: %v", ferr)
 		}
@@ -202,8 +204,9 @@ func (t *TPM) done(err *error) {
 	}
 }
 
-// Close ends the counter's session.
+// Close unloads all that is loaded.
 func (t *TPM) Close() error {
+	t.Rest()
 	t.dropCounterSession()
 	return nil
 }

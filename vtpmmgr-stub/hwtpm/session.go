@@ -24,25 +24,35 @@ func (p *primary) named(auth tpm2.Session) tpm2.AuthHandle {
 // and unloads it; or lends the persistent key that the configuration names.
 // Errors: ErrOwned, ErrPrimary beside those of f.
 func (t *TPM) withPrimary(f func(*primary) error) error {
-	if t.c.Primary != 0 {
-		p, err := t.persistent()
-		if err != nil {
-			return err
-		}
-		if err := t.pinned(p); err != nil {
-			return err
-		}
-		return f(p)
-	}
-	p, err := t.createOwner(tpm2.ECCSRKTemplate)
+	t.Rest()
+	p, err := t.loadPrimary()
 	if err != nil {
 		return err
 	}
-	defer t.flush(p.handle)
-	if err := t.pinned(p); err != nil {
-		return err
-	}
+	defer t.unloadPrimary(p)
 	return f(p)
+}
+
+func (t *TPM) loadPrimary() (*primary, error) {
+	load := t.persistent
+	if t.c.Primary == 0 {
+		load = func() (*primary, error) { return t.createOwner(tpm2.ECCSRKTemplate) }
+	}
+	p, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.pinned(p); err != nil {
+		t.unloadPrimary(p)
+		return nil, err
+	}
+	return p, nil
+}
+
+func (t *TPM) unloadPrimary(p *primary) {
+	if t.c.Primary == 0 {
+		t.flush(p.handle)
+	}
 }
 
 // pinned insists that the storage key is the one that this run has begun with:
