@@ -85,6 +85,7 @@ bench-vtpmd: ## vtpmd beside swtpm, over the same kind of socket
 
 bench-manager: ## the manager's store and rollback counter, with swtpm as hardware
 	$(GO) test -run '^$$' -bench 'Save|Start100k|Increment' ./vtpmmgr-stub/manager ./vtpmmgr-stub/hwtpm
+	$(GO) test -run '^$$' -bench QuietSave -benchtime 1x ./vtpmmgr-stub/app
 
 repro: ## build everything twice, differently, and compare
 	$(IMAGE) repro

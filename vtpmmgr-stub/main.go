@@ -44,9 +44,9 @@ func run(p *xenpvh.Platform) xenpvh.Reason {
 	}
 	a, err = app.New(app.Config{Store: p.Store, Channels: p.Channels, Grants: p.Grants, Options: options,
 		Rand: rand.Reader, Now: time.Now, Logf: func(format string, args ...any) { xenpvh.Logf("vtpmmgr: "+format, args...) },
-		OpenTPM: func(idle func(), sleep func(time.Duration)) (app.TPM, error) {
+		OpenTPM: func(idle func(), sleep func(time.Duration), logf func(string, ...any)) (app.TPM, error) {
 			return tis.New(p.Registers(uintptr(options.TPMBase), xenpvh.TPMSize), tis.Config{
-				Locality: options.TPMLocality, Now: p.Channels.Now, Sleep: sleep, Idle: idle, Logf: xenpvh.Logf})
+				Locality: options.TPMLocality, Now: p.Channels.Now, Sleep: sleep, Idle: idle, Logf: logf})
 		}})
 	if err != nil {
 		xenpvh.Logf("vtpmmgr: %v", err)

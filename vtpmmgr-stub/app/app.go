@@ -14,6 +14,7 @@ import (
 	"xenvtpm/board/xen/gnttab"
 	"xenvtpm/board/xen/xenstore"
 	"xenvtpm/drivers/blkfront"
+	"xenvtpm/drivers/budget"
 	"xenvtpm/drivers/tpmback"
 	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/manager"
@@ -36,8 +37,8 @@ type Config struct {
 	Logf     func(format string, args ...any)
 
 	// OpenTPM finds the hardware TPM. It may take long, and calls idle and sleep
-	// meanwhile.
-	OpenTPM func(idle func(), sleep func(time.Duration)) (TPM, error)
+	// meanwhile. Lines go to logf.
+	OpenTPM func(idle func(), sleep func(time.Duration), logf func(string, ...any)) (TPM, error)
 
 	Delays tpmback.Delays // tests only; zero = as libxl needs them
 }
@@ -55,6 +56,9 @@ type App struct {
 	mgr  *manager.Manager
 	gone []tpmback.Frontend
 	stop bool
+
+	lines budget.Console[tpmback.Frontend]
+	quiet int64 // until when nobody has a line to name
 }
 
 // hardware is a TPM of either family.
@@ -68,7 +72,8 @@ type hardware interface {
 // and starts the manager. It fails only where nothing could be answered at all;
 // a manager without disk or TPM is degraded, and says so to its clients.
 func New(c Config) (*App, error) {
-	a := &App{c: c}
+	a := &App{c: c, quiet: evtchn.Forever}
+	a.lines = budget.Console[tpmback.Frontend]{Logf: c.Logf, Now: c.Channels.Now, Who: func(f tpmback.Frontend) string { return "frontend " + f.String() }}
 	var err error
 	a.back, err = tpmback.New(tpmback.Config{Store: c.Store, Channels: c.Channels, Grants: c.Grants,
 		MaxFrontends: MaxFrontends, Logf: c.Logf, Delays: c.Delays,
@@ -77,7 +82,7 @@ func New(c Config) (*App, error) {
 		return nil, fmt.Errorf("taking in vTPM domains: %w", err)
 	}
 	c.Store.SetIdle(a.back.Poll)
-	mc := manager.Config{PCRs: c.Options.PCRs, RollbackOff: c.Options.RollbackOff, Forget: c.Options.Forget, Authority: c.Options.Authority, Adopt: c.Options.Adopt,
+	mc := manager.Config{Clock: c.Channels.Now, SaveRate: c.Options.SaveRate, PCRs: c.Options.PCRs, RollbackOff: c.Options.RollbackOff, Forget: c.Options.Forget, Authority: c.Options.Authority, Adopt: c.Options.Adopt,
 		Rand: c.Rand, Now: c.Now, Logf: c.Logf}
 	if hw, err := a.openTPM(); err != nil {
 		mc.HWErr = err
@@ -119,14 +124,24 @@ func (a *App) sleep(d time.Duration) {
 	}
 }
 
+// hwLogf is the log of what lies below the manager: a line that comes of a
+// client's request is within that client's budget.
+func (a *App) hwLogf(format string, args ...any) {
+	if a.mgr == nil {
+		a.c.Logf(format, args...)
+		return
+	}
+	a.mgr.Logf(format, args...)
+}
+
 // openTPM opens a TPM 2.0, or else a TPM 1.2.
 func (a *App) openTPM() (hardware, error) {
-	t, err := a.c.OpenTPM(a.idle, a.sleep)
+	t, err := a.c.OpenTPM(a.idle, a.sleep, a.hwLogf)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", hwtpm.ErrNoTPM, err)
 	}
 	c := hwtpm.Config{OwnerAuth: a.c.Options.OwnerAuth, Index: a.c.Options.NVIndex, Primary: a.c.Options.Primary,
-		Sleep: a.sleep, Logf: a.c.Logf}
+		Sleep: a.sleep, Logf: a.hwLogf}
 	tpm, err := hwtpm.Open(t, c)
 	if err == nil {
 		return tpm, nil
@@ -145,7 +160,7 @@ func (a *App) openTPM() (hardware, error) {
 
 func (a *App) openDisk() (*blkfront.Disk, error) {
 	return blkfront.Open(blkfront.Config{Store: a.c.Store, Channels: a.c.Channels, Grants: a.c.Grants,
-		ID: a.c.Options.Disk, Idle: a.idle, Logf: a.c.Logf, Depth: 8}) // the first start reads all of a blank disk
+		ID: a.c.Options.Disk, Idle: a.idle, Logf: a.hwLogf, Depth: 8}) // the first start reads all of a blank disk
 }
 
 // Stop makes Run return after the batch that is being served.
@@ -158,6 +173,7 @@ func (a *App) Manager() *manager.Manager { return a.mgr }
 func (a *App) Run() {
 	for !a.stop {
 		a.idle()
+		a.quiet = a.reportLines()
 		if !a.serve() && !a.stop && !a.c.Store.Pending() {
 			a.c.Channels.Wait(a.deadline())
 		}
@@ -166,43 +182,40 @@ func (a *App) Run() {
 }
 
 func (a *App) deadline() int64 {
-	at := a.back.Deadline()
+	at := min(a.back.Deadline(), a.mgr.NextTurn(), a.quiet)
 	if a.disk != nil {
 		at = min(at, a.disk.Deadline())
 	}
 	return at
 }
 
-// maxBatch bounds the memory of one batch: so many frames of one page each.
-const maxBatch = 128
-
-// serve answers what waits, at most one request of each frontend, and reports
-// whether there was anything.
+// serve takes in what has come, at most one request of each frontend, and gives
+// the manager a turn. It reports whether there was anything.
 func (a *App) serve() bool {
 	for _, f := range a.gone {
 		a.mgr.Disconnected(clientID(f))
 	}
 	a.gone = a.gone[:0]
-	var waiting []*tpmback.Request
-	var batch []manager.Request
-	for len(batch) < maxBatch {
-		req := a.back.Next()
-		if req == nil {
-			break
-		}
-		waiting = append(waiting, req)
-		batch = append(batch, manager.Request{Client: clientID(req.Frontend), UUID: proto.UUID(req.UUID),
-			Admin: a.isAdmin(req), Frame: req.Command})
+	for req := a.back.Next(); req != nil; req = a.back.Next() {
+		a.mgr.Take(a.job(req))
 	}
-	if len(batch) == 0 {
-		return false
-	}
-	for i, rsp := range a.mgr.Handle(batch) {
-		if err := waiting[i].Respond(rsp); err != nil {
-			a.c.Logf("frontend %v: answer not delivered: %v", waiting[i].Frontend, err)
+	return a.mgr.Turn()
+}
+
+// job is a frontend's request to the manager.
+func (a *App) job(req *tpmback.Request) *manager.Job {
+	tell := func(what string, err error) {
+		if err != nil && !errors.Is(err, tpmback.ErrDisconnected) {
+			a.lines.Printf(req.Frontend, "frontend %v: %s: %v", req.Frontend, what, err)
 		}
 	}
-	return true
+	return &manager.Job{
+		Request: manager.Request{Client: clientID(req.Frontend), UUID: proto.UUID(req.UUID),
+			Admin: a.isAdmin(req), Frame: req.Command},
+		Respond: func(rsp []byte) { tell("answer not delivered", req.Respond(rsp)) },
+		Gone:    req.Cancelled,
+		Drop:    func() { tell("request not ended", req.Drop()) },
+	}
 }
 
 // isAdmin: identity is what the toolstack wrote, domain 0's being its number.
@@ -215,6 +228,15 @@ func (a *App) isAdmin(req *tpmback.Request) bool {
 
 func clientID(f tpmback.Frontend) manager.ClientID {
 	return manager.ClientID{Domain: uint16(f.Domain), Handle: f.Handle}
+}
+
+// reportLines names the lines that were left out, and says when to look again.
+func (a *App) reportLines() int64 {
+	at := a.mgr.ReportLines()
+	if own, ok := a.lines.Report(); ok {
+		at = min(at, own)
+	}
+	return at
 }
 
 // close lets go of everything. There is nothing to save: what was answered is

@@ -22,7 +22,7 @@ import (
 
 // host is a fake machine with a manager domain, a disk and a hardware TPM.
 type host struct {
-	t    *testing.T
+	t    testing.TB
 	h    *xentest.Hypervisor
 	ts   *xentest.Toolstack
 	disk *xentest.Disk // nil: the manager gets none
@@ -33,11 +33,13 @@ type host struct {
 	next abi.DomID
 	mgr  *xentest.Domain
 	opts string // the manager's command line
+
+	sleep func(time.Duration) // in the manager's domain
 }
 
 func newHost(t *testing.T) *host { return newHostWith(t, true) }
 
-func newHostWith(t *testing.T, tpm2 bool) *host {
+func newHostWith(t testing.TB, tpm2 bool) *host {
 	t.Helper()
 	h := xentest.New(t)
 	l := &host{t: t, h: h, ts: h.Toolstack(), disk: xentest.NewDisk(2 << 20), mode: xentest.DiskConfig{Latency: time.Millisecond}, tpm: swtpmtest.Start(t, tpm2), next: 1}
@@ -99,7 +101,10 @@ func (l *host) boot(tpm func() (TPM, error)) {
 			return
 		}
 		a, err = New(Config{Store: d.Store, Channels: d.Channels, Grants: d.Grants, Options: opts, Rand: rand.Reader, Now: time.Now, Logf: l.logf,
-			OpenTPM: func(func(), func(time.Duration)) (TPM, error) { return tpm() }})
+			OpenTPM: func(_ func(), sleep func(time.Duration), _ func(string, ...any)) (TPM, error) {
+				l.sleep = sleep
+				return tpm()
+			}})
 		if err != nil {
 			l.t.Errorf("New: %v", err)
 			return

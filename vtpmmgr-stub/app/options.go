@@ -11,6 +11,7 @@ import (
 
 	"xenvtpm/boot/startinfo"
 	"xenvtpm/vtpmmgr-stub/hwtpm"
+	"xenvtpm/vtpmmgr-stub/manager"
 	"xenvtpm/vtpmmgr-stub/proto"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 	Authority   [32]byte   // authority=: SHA-256 of the root authority's TPMT_PUBLIC; zero: any
 	Adopt       proto.UUID // adopt=: a store that is taken on trust, once
 	Disk        string     // disk=: xenstore name of the disk, "" = the first
+	SaveRate    uint32     // saverate=: saves an hour of a vTPM that does not stop; 0 = no limit
 }
 
 // Defaults.
@@ -43,12 +45,12 @@ const (
 var ignored = []string{"tpm2", "tpmirq", "tpmdriver", "srk_auth", "loglevel"}
 
 // keys are the options that mean something.
-var keys = []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "srk_handle", "pcrs", "rollback", "admin", "forget", "authority", "adopt", "disk"}
+var keys = []string{"tpmiomem", "tpmlocality", "owner_auth", "nvindex", "srk_handle", "pcrs", "rollback", "admin", "forget", "authority", "adopt", "disk", "saverate"}
 
 // ParseOptions reads the command line. A misspelt option is an error: the
 // default in its place could be the less safe one.
 func ParseOptions(o startinfo.Options) (Options, error) {
-	out := Options{TPMBase: DefaultTPMBase, NVIndex: hwtpm.DefaultIndex}
+	out := Options{TPMBase: DefaultTPMBase, NVIndex: hwtpm.DefaultIndex, SaveRate: manager.DefaultSaveRate}
 	var err error
 	if out.PCRs, err = parsePCRs(defaultPCRs); err != nil {
 		return out, err
@@ -117,6 +119,8 @@ func (out *Options) set(key, v string) (err error) {
 		out.Adopt, err = proto.ParseUUID(v)
 	case "disk":
 		out.Disk = v
+	case "saverate":
+		out.SaveRate = uint32(number(32, 3_600_000))
 	}
 	return err
 }

@@ -61,7 +61,7 @@ func (m *Manager) adminStatus(_ *Request, _ proto.Empty) (any, error) {
 
 // countVTPMs is the number of entries that are not something else.
 func (m *Manager) countVTPMs() uint64 {
-	other := m.events.next - m.events.first
+	other := uint64(len(m.events.kept))
 	for _, g := range m.groups {
 		if g.binding != nil {
 			other += uint64((len(g.encode()) + 4 + chunkSize - 1) / chunkSize)

@@ -35,8 +35,11 @@ func (m *Manager) commit(f func()) error {
 // newest, and two disks with the same counter could not be told apart.
 func (m *Manager) settleOwed() error {
 	if m.owed {
-		if err := m.increment(m.nv + 1); err != nil {
-			return err
+		if m.stuck != nil {
+			return m.stuck
+		}
+		if m.stuck = m.increment(m.nv + 1); m.stuck != nil {
+			return m.stuck
 		}
 		m.nv, m.owed = m.nv+1, false
 	}
@@ -88,8 +91,11 @@ func (m *Manager) increment(want uint64) (err error) {
 				return nil
 			}
 			if m.unsure = true; try == 0 {
-				m.logf("hardware TPM: %v; reading the counter", err)
+				m.logf("hardware TPM does not count: %v", err)
 			}
+		}
+		if errors.Is(err, hwtpm.ErrBusy) { // it was asked for long enough
+			return err
 		}
 		now, rerr := m.c.HW.Counter()
 		switch {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"xenvtpm/vtpmmgr-stub/proto"
 	"xenvtpm/vtpmmgr-stub/store"
@@ -30,6 +31,7 @@ const (
 	EventRestored    EventKind = 14
 	EventAttest      EventKind = 15
 	EventLost        EventKind = 16 // so many were too many
+	EventLimited     EventKind = 17 // a client is beyond its rate
 )
 
 // Event is one entry of the log of security events.
@@ -47,16 +49,37 @@ type Event struct {
 const (
 	maxEvents    = 1024 // kept on disk
 	maxPending   = 64   // waiting for the next commit
+	maxShare     = 8    // of them of one client, and of those on disk where room is made
 	maxEventText = 160
 )
 
 // eventLog keeps events in memory until a commit carries them to the disk. They
-// cause no commit of their own, and equal ones in a row are counted, so that a
-// client cannot wear the disk or push out what others did.
+// cause no commit of their own, and equal ones in a row are counted. One client
+// gets a share: what is beyond it in memory is counted, and on the disk its own
+// old events make room for its new ones, so that it cannot wear the disk or push
+// out what others did.
 type eventLog struct {
-	first, next uint64 // sequence numbers on disk: first..next-1
-	pending     []Event
-	lost        uint32
+	next    uint64      // sequence number
+	kept    []keptEvent // on disk, oldest first
+	pending []Event
+	lost    map[proto.UUID]uint32
+}
+
+// keptEvent is what making room must know of an event.
+type keptEvent struct {
+	seq  uint64
+	uuid proto.UUID
+	kind EventKind
+}
+
+// ofClient: events that a client causes at will. The others are the
+// administrator's and the manager's own.
+func (k EventKind) ofClient() bool {
+	switch k {
+	case EventCreated, EventOpenTwice, EventDamaged, EventFull, EventGroupClosed, EventNotAdmin, EventAttest, EventLost, EventLimited:
+		return true
+	}
+	return false
 }
 
 func eventKey(seq uint64) store.Key {
@@ -96,35 +119,46 @@ func (m *Manager) record(kind EventKind, req *Request, text string) {
 }
 
 func (l *eventLog) add(e Event) {
+	share := 0
 	for i := range l.pending {
 		p := &l.pending[i]
 		if p.Kind == e.Kind && p.Domain == e.Domain && p.UUID == e.UUID && p.Text == e.Text {
 			p.Count++
 			return
 		}
+		if p.UUID == e.UUID && p.Kind.ofClient() {
+			share++
+		}
 	}
-	if len(l.pending) >= maxPending {
-		l.lost++
+	if len(l.pending) >= maxPending && (e.Kind.ofClient() || len(l.pending) >= 2*maxPending) || e.Kind.ofClient() && share >= maxShare {
+		l.lose(e.UUID)
 		return
 	}
 	l.pending = append(l.pending, e)
 }
 
-// load finds the range of events on disk.
+// lose counts an event for which there is no room.
+func (l *eventLog) lose(u proto.UUID) {
+	if l.lost == nil {
+		l.lost = map[proto.UUID]uint32{}
+	}
+	if l.lost[u] == 0 && len(l.lost) >= maxPending {
+		u = proto.UUID{} // too many to name each
+	}
+	l.lost[u]++
+}
+
+// load finds the events on disk.
 func (l *eventLog) load(s *store.Store) error {
-	first := true
-	err := s.Scan(eventKey(0), func(k store.Key, _ []byte) bool {
+	return s.Scan(eventKey(0), func(k store.Key, b []byte) bool {
 		if k[0] != kindEvent {
 			return false
 		}
 		seq := binary.BigEndian.Uint64(k[1:])
-		if first {
-			l.first, first = seq, false
-		}
-		l.next = seq + 1
+		e, _ := parseEvent(seq, b) // a damaged one makes room like any other
+		l.kept, l.next = append(l.kept, keptEvent{seq, e.UUID, e.Kind}), seq+1
 		return true
 	}, nil)
-	return err
 }
 
 // stage puts the pending events into the store, to go with the next commit. On a
@@ -141,28 +175,62 @@ func (l *eventLog) stage(s *store.Store) error {
 		case err != nil:
 			return err
 		}
+		l.kept = append(l.kept, keptEvent{l.next, e.UUID, e.Kind})
 		l.next++
-		if l.next-l.first > maxEvents {
-			if err := s.Delete(eventKey(l.first)); err != nil {
-				return err
-			}
-			l.first++
+		if err := l.makeRoom(s); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// nameLost makes the last pending event say how many had no room.
+func (l *eventLog) makeRoom(s *store.Store) error {
+	if len(l.kept) <= maxEvents {
+		return nil
+	}
+	i := l.victim()
+	if err := s.Delete(eventKey(l.kept[i].seq)); err != nil {
+		return err
+	}
+	l.kept = slices.Delete(l.kept, i, i+1)
+	return nil
+}
+
+// victim is which event goes: the oldest of the client that has most, or of all if
+// none has more than its share.
+func (l *eventLog) victim() int {
+	count, most := map[proto.UUID]int{}, maxShare
+	var of proto.UUID
+	for _, k := range l.kept {
+		if !k.kind.ofClient() {
+			continue
+		}
+		if count[k.uuid]++; count[k.uuid] > most {
+			most, of = count[k.uuid], k.uuid
+		}
+	}
+	if most == maxShare {
+		return 0
+	}
+	return slices.IndexFunc(l.kept, func(k keptEvent) bool { return k.uuid == of && k.kind.ofClient() })
+}
+
+// nameLost adds, for each client, an event that says how many had no room.
 func (l *eventLog) nameLost() {
-	if l.lost == 0 {
-		return
+	for u, n := range l.lost {
+		if len(l.pending) >= 2*maxPending { // only on a full disk
+			u = proto.UUID{}
+		}
+		e := Event{Kind: EventLost, Count: n, UUID: u, Text: fmt.Sprintf("%d events were not kept", n)}
+		if i := slices.IndexFunc(l.pending, func(p Event) bool { return p.Kind == EventLost && p.UUID == u }); i >= 0 {
+			e.Count += l.pending[i].Count
+			e.Text = fmt.Sprintf("%d events were not kept", e.Count)
+			l.pending[i] = e
+			continue
+		}
+		l.pending = append(l.pending, e)
 	}
-	last := &l.pending[len(l.pending)-1]
-	if last.Kind == EventLost {
-		l.lost += last.Count
-	}
-	*last = Event{Kind: EventLost, Count: l.lost, Text: fmt.Sprintf("%d events were not kept", l.lost)}
-	l.lost = 0
+	clear(l.lost)
 }
 
 // eventFor logs what the administrator did to a vTPM or a group.
@@ -182,7 +250,7 @@ func (m *Manager) badPolicy(req *Request, id proto.UUID, what string, err error)
 
 var eventNames = map[EventKind]string{EventStarted: "started", EventCreated: "created", EventDeleted: "deleted", EventMoved: "moved",
 	EventOpenTwice: "open-twice", EventDamaged: "damaged", EventFull: "full", EventGroupClosed: "group-closed", EventNotAdmin: "not-admin",
-	EventGroup: "group", EventPolicy: "policy", EventBadPolicy: "bad-policy", EventBackup: "backup", EventRestored: "restored", EventAttest: "attest", EventLost: "lost"}
+	EventGroup: "group", EventPolicy: "policy", EventBadPolicy: "bad-policy", EventBackup: "backup", EventRestored: "restored", EventAttest: "attest", EventLost: "lost", EventLimited: "limited"}
 
 func (k EventKind) String() string {
 	if s, ok := eventNames[k]; ok {

@@ -30,6 +30,7 @@ func (m *Manager) Handle(batch []Request) [][]byte {
 // answerAll gives the answer to each request of a batch to reply, as soon as
 // there is one: saves first, right after their commit.
 func (m *Manager) answerAll(batch []Request, reply func(i int, rsp []byte)) {
+	m.stuck = nil
 	var waiting []int
 	send := func(i int, a answer) {
 		if a.result != proto.Success {
@@ -90,6 +91,7 @@ func (m *Manager) settle(saves int) proto.Result {
 	if m.degraded != nil {
 		return proto.Fail
 	}
+	defer m.console.charge(all)()
 	err := m.commit(nil)
 	if err == nil {
 		m.Metrics.Saves += uint64(saves)
@@ -106,6 +108,7 @@ func (m *Manager) settle(saves int) proto.Result {
 
 // one dispatches a request.
 func (m *Manager) one(req *Request) answer {
+	defer m.console.serving(req)()
 	r, err := proto.ParseRequest(req.Frame)
 	if err != nil {
 		return answer{result: proto.BadParameter}

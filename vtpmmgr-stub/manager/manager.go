@@ -55,6 +55,8 @@ type Config struct {
 	Adopt       proto.UUID         // take this manager's store once without a proof of its making
 	Rand        io.Reader
 	Now         func() time.Time // for the event log and the time of a start; nil = no times
+	Clock       func() int64     // monotonic ns, for the rates of clients; nil = no rates
+	SaveRate    uint32           // saves an hour of a client beyond its burst; 0 = no limit
 	Logf        func(format string, args ...any)
 }
 
@@ -85,7 +87,8 @@ type Request struct {
 // Manager serves requests. Not safe for concurrent use.
 type Manager struct {
 	c        Config
-	logf     func(string, ...any)
+	console  *console
+	logf     func(string, ...any) // the console's
 	store    *store.Store
 	degraded error     // why LOAD and SAVE are refused, nil if they are not
 	began    time.Time // of the start, until it has succeeded or failed; zero without a clock
@@ -96,10 +99,12 @@ type Manager struct {
 	nv       uint64 // the hardware counter's value
 	owed     bool   // the disk's counter is nv+1, and the increment is still to be made
 	unsure   bool   // an increment was sent, and whether it was made is not known
+	stuck    error  // why an increment could not be made for the requests at hand; the next ones try again
 	taken    func() // takes the last commit over into memory, once it counts
 	open     map[proto.UUID]ClientID
 	groups   map[proto.UUID]*group
 	events   eventLog
+	turns    turns
 	admin    adminState
 	ca       *authority
 	Metrics  Metrics
@@ -116,7 +121,8 @@ func New(c Config) (*Manager, error) {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
 	}
-	m := &Manager{c: c, logf: c.Logf, open: map[proto.UUID]ClientID{}, groups: map[proto.UUID]*group{}}
+	log := newConsole(c)
+	m := &Manager{c: c, console: log, logf: log.logf, open: map[proto.UUID]ClientID{}, groups: map[proto.UUID]*group{}}
 	if c.Now != nil {
 		m.began = c.Now()
 	}
@@ -132,6 +138,7 @@ func New(c Config) (*Manager, error) {
 func (m *Manager) degrade(err error) {
 	if m.degraded == nil {
 		m.degraded = err
+		defer m.console.charge(nil)() // whoever was served: the operator must read it
 		m.logf("REFUSING to serve vTPM keys: %v", err)
 	}
 }
@@ -146,4 +153,5 @@ func (m *Manager) Disconnected(c ClientID) {
 			delete(m.open, u)
 		}
 	}
+	m.turns.leave(c)
 }
