@@ -1,8 +1,11 @@
 package tpm2
 
 import (
+	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/google/go-tpm/tpm2"
 
 	"xenvtpm/vtpm-stub/tpmcrypto"
 )
@@ -240,5 +243,37 @@ func TestPolicyKeyInLockout(t *testing.T) {
 	x.nvFind(ownIndex).auth = nil // nothing to be guessed
 	if rc := read(sessEncrypt); rc != TPM_RC_SUCCESS {
 		t.Errorf("with encryption and an empty authValue: %v", rc)
+	}
+}
+
+// TestBoundGuessClient is TestBoundGuess with the sessions of go-tpm: a key of the user with DA
+// protection, encrypted and audited random numbers.
+func TestBoundGuessClient(t *testing.T) {
+	x := newTestTPM(t)
+	key := x.createPrimaryKey(TPM_RH_OWNER, "secret", eccTemplate(attrsStorage&^objNoDA)).handle
+	name := tpm2.TPM2BName{Buffer: x.transient(key).name}
+	ask := func(value string, use tpm2.AuthOption) error {
+		s := tpm2.HMAC(tpm2.TPMAlgSHA256, 16, tpm2.Bound(tpm2.TPMHandle(key), name, []byte(value)), use)
+		_, err := tpm2.GetRandom{BytesRequested: 16}.Execute(x, s)
+		for h := range Handle(maxActiveSessions) {
+			x.flushSession(HMAC_SESSION_FIRST + h)
+		}
+		return err
+	}
+	for _, use := range []tpm2.AuthOption{tpm2.Audit(), tpm2.AESEncryption(128, tpm2.EncryptOut)} {
+		x.perm.failedTries = 0
+		if err := ask("secret", use); err != nil {
+			t.Errorf("right guess: %v", err)
+		}
+		for range defaultMaxTries {
+			if err := ask("guess", use); !errors.Is(err, tpm2.TPMRCAuthFail) {
+				t.Errorf("wrong guess: %v", err)
+			}
+		}
+		for _, value := range []string{"guess", "secret"} {
+			if err := ask(value, use); !errors.Is(err, tpm2.TPMRCLockout) {
+				t.Errorf("%q in lockout: %v", value, err)
+			}
+		}
 	}
 }
