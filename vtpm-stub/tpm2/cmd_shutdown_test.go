@@ -24,6 +24,15 @@ func TestShutdownNullified(t *testing.T) {
 		"PCR": func(x *testTPM) {
 			x.Execute(0, frame(TPM_ST_SESSIONS, TPM_CC_PCR_Extend, join(handles(0), pw(""), u32(1), u16(4), make([]byte, 20))), nil)
 		},
+		"pcrUpdateCounter": func(x *testTPM) {
+			x.Execute(1, frame(TPM_ST_SESSIONS, TPM_CC_PCR_Extend, join(handles(20), pw(""), u32(1), u16(4), make([]byte, 20))), nil)
+			x.ok(x.cmd(TPM_CC_GetRandom, u16(1)))
+		},
+		"D-RTM": func(x *testTPM) {
+			x.HashStart()
+			x.HashEnd()
+			x.ok(x.cmd(TPM_CC_GetRandom, u16(1)))
+		},
 		"orderly index": func(x *testTPM) { x.ok(x.writeIndex(testIndex+1, "", []byte("new"))) },
 	} {
 		x := fullTPM(t)

@@ -56,7 +56,7 @@ func (t *TPM) pcrChanged(n int) {
 	if !a.noIncrement {
 		t.sr.pcrCounter++
 	}
-	if a.save {
+	if a.save || !a.noIncrement { // Shutdown(STATE) saves the register or the counter
 		t.clearOrderly()
 	}
 }

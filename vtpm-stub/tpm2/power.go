@@ -223,7 +223,6 @@ func (t *TPM) HashEnd() {
 	if t.ram.started {
 		t.pcrChanged(17)
 		t.sr.restartCount++
-		t.clearOrderly()
 	} else {
 		t.ram.hcrtmDone = true
 	}
