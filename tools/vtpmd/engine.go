@@ -90,7 +90,7 @@ func (e *engine) ResetEstablished(locality uint8) error {
 	return nil
 }
 
-// Permanent returns what Persist last got: the engine saves before it answers,
-// so nothing newer exists between commands.
+// Permanent returns what Persist last got: the engine saves before it answers. What is newer
+// between commands, the data of orderly NV indices, is in the volatile state.
 func (e *engine) Permanent() ([]byte, error) { return e.permanent(), nil }
 func (e *engine) Volatile() ([]byte, error)  { return e.SaveVolatile() }
