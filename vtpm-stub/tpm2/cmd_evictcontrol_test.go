@@ -61,13 +61,13 @@ func TestEvictControl(t *testing.T) {
 	x.ok(evict(TPM_RH_PLATFORM, 0x81000000, 0x81000000)) // platform may evict all
 	x.ok(evict(TPM_RH_OWNER, 0x817FFFFF, 0x817FFFFF))
 	x.ok(evict(TPM_RH_PLATFORM, 0x81800000, 0x81800000))
-	for i := range maxPersistent {
+	for i := range maxPersistentFormer {
 		x.ok(evict(TPM_RH_OWNER, owner, 0x81000000+Handle(i)))
 	}
 	x.unchanged(func() { x.want(evict(TPM_RH_OWNER, owner, 0x81001000), TPM_RC_NV_SPACE) })
 	x.reboot()
 	x.start(TPM_SU_CLEAR)
-	if len(x.perm.objects) != maxPersistent {
+	if len(x.perm.objects) != maxPersistentFormer {
 		t.Errorf("%d objects are left", len(x.perm.objects))
 	}
 }

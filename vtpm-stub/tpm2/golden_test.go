@@ -2,6 +2,7 @@ package tpm2
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"os"
@@ -109,6 +110,26 @@ func TestGoldenPhases(t *testing.T) {
 	}
 	if !load("v3-volatile-failed", failed).Failed() {
 		t.Error("version 3: a failed TPM works again")
+	}
+}
+
+// TestGoldenPersistent: the most persistent objects are version 5, which programs before it refuse by
+// name; one fewer is what they read.
+func TestGoldenPersistent(t *testing.T) {
+	x := newTestTPM(t, func(c *Config) { c.Profile = DefaultProfile() })
+	h := x.createPrimaryKey(TPM_RH_OWNER, "", eccTemplate(attrsStorage)).handle
+	for n := range Handle(maxPersistent) {
+		x.ok(x.cmdS(TPM_CC_EvictControl, handles(TPM_RH_OWNER, h), pw(""), u32(uint32(0x81000000+n))))
+		if got, want := binary.BigEndian.Uint16(x.blob[6:]) >= 5, n >= maxPersistentFormer; got != want {
+			t.Fatalf("%d objects: version %d", n+1, binary.BigEndian.Uint16(x.blob[6:]))
+		}
+	}
+	x = &testTPM{t: t, now: 1, blob: golden(t, "v5-persistent", x.blob)}
+	x.reboot()
+	x.ok(x.cmd(TPM_CC_Startup, u16(TPM_SU_CLEAR)))
+	x.ok(x.cmd(TPM_CC_ReadPublic, handles(0x81000000+maxPersistent-1)))
+	if n := len(x.perm.objects); n != maxPersistent {
+		t.Errorf("%d objects, want %d", n, maxPersistent)
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 	maxObjects        = 8   // transient objects in slots
 	maxLoadedSessions = 8   // sessions in slots
 	maxActiveSessions = 64  // sessions loaded or saved
-	maxPersistent     = 64  // persistent objects
+	maxPersistent     = 65  // persistent objects, as many as libtpms keeps
 	maxNVIndices      = 512 // defined NV Indices
 	maxNVBytes        = 128 * 1024
 	maxSessionsInCmd  = 3
@@ -44,3 +44,15 @@ const (
 	// at most 2^22 ms; each one is a write of the whole state.
 	clockUpdateMS = 1 << 22
 )
+
+// maxPersistentFormer is the number of persistent objects of TPMs from before there were profiles,
+// and what programs before version 5 of the saved form read.
+const maxPersistentFormer = 64
+
+// persistentLimit is the number of persistent objects that this TPM has room for.
+func (t *TPM) persistentLimit() int {
+	if t.profile.former {
+		return maxPersistentFormer
+	}
+	return maxPersistent
+}

@@ -152,7 +152,7 @@ func (t *TPM) persistentIndex(h Handle) int {
 // addPersistent keeps a copy of o under the handle, which must be free.
 // Errors: TPM_RC_NV_SPACE.
 func (t *TPM) addPersistent(o *object, h Handle) RC {
-	if len(t.perm.objects) >= maxPersistent {
+	if len(t.perm.objects) >= t.persistentLimit() {
 		return TPM_RC_NV_SPACE
 	}
 	c := *o

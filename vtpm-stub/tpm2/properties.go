@@ -98,7 +98,7 @@ func (t *TPM) variableProperties() []ptEntry {
 		{TPM_PT_HR_ACTIVE_AVAIL, uint32(maxActiveSessions - active)},
 		{TPM_PT_HR_TRANSIENT_AVAIL, transient},
 		{TPM_PT_HR_PERSISTENT, uint32(len(p.objects))},
-		{TPM_PT_HR_PERSISTENT_AVAIL, uint32(min(maxPersistent-len(p.objects), free/1024))},
+		{TPM_PT_HR_PERSISTENT_AVAIL, uint32(min(t.persistentLimit()-len(p.objects), free/1024))},
 		{TPM_PT_NV_COUNTERS, counters},
 		{TPM_PT_NV_COUNTERS_AVAIL, uint32(min(maxNVIndices-len(p.nv), free/(nvOverhead+8+maxDigest)))},
 		{TPM_PT_ALGORITHM_SET, p.algorithmSet},

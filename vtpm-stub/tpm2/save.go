@@ -17,9 +17,10 @@ import (
 //	3  volatile state: in every phase, with orderly indices; a TPM in failure mode.
 //	   Signing sequences that have got fewer than four octets of their message
 //	4  the profile
+//	5  more than 64 persistent objects
 const (
 	stateHeader  = 16
-	stateVersion = 4
+	stateVersion = 5
 
 	kindPermanent = 1
 	kindVolatile  = 2
@@ -197,6 +198,9 @@ func archiveIndex(a *archive, ix *nvIndex) {
 }
 
 func (t *TPM) archivePersistent(a *archive) {
+	if len(t.perm.objects) > maxPersistentFormer {
+		a.need(5)
+	}
 	n := a.count(len(t.perm.objects), maxPersistent)
 	if a.loading() {
 		t.perm.objects = nil

@@ -3,6 +3,7 @@ package clienttest
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -260,5 +261,35 @@ func TestDifferences(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// As many objects can be made persistent as in swtpm.
+func TestPersistentObjects(t *testing.T) {
+	need(t, "swtpm")
+	const create = "80020000004300000131" + "40000001" + "00000009400000090000000000" + "000400000000" +
+		"001a0023000b000300720000000600800043001000030010" + "00000000" + "0000" + "00000000"
+	args := []string{"--flags", "not-need-init,startup-clear"}
+	var counts []int
+	for _, p := range []*pair{newPair(t, vtpmd, args), newPair(t, "swtpm", args)} {
+		rsp := mustSend(t, p.data, hx(create))
+		n := 0
+		for ; n < 1000; n++ {
+			evict := hx("80020000002300000120" + "40000001" + hex.EncodeToString(rsp[10:14]) + "00000009400000090000000000" + fmt.Sprintf("81%06x", n))
+			got, err := send(p.data, evict)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code(got) == 0x14b { // TPM_RC_NV_SPACE
+				break
+			}
+			if code(got) != 0 {
+				t.Fatalf("%s: object %d: 0x%x", p.program, n, code(got))
+			}
+		}
+		counts = append(counts, n)
+	}
+	if counts[0] < counts[1] {
+		t.Errorf("%d objects fit, %d in swtpm", counts[0], counts[1])
 	}
 }

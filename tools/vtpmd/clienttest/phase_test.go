@@ -30,7 +30,7 @@ type mover struct {
 
 func newMover(t *testing.T, state string) *mover {
 	t.Helper()
-	d := startUnix(t, state)
+	d := startUnix(t, state, "--profile", "name=xenvtpm-v1") // with timers
 	return &mover{t, d, d.control(t)}
 }
 

@@ -141,7 +141,7 @@ func (c *Cache) unpack(ctx context.Context, t *Tree, pkgs []Package) error {
 	return os.Rename(tmp, t.Root)
 }
 
-// Tool is a program of the host system that the lab starts.
+// Tool is a program of the host system that the lab starts, or a file by its full path.
 type Tool struct{ Program, Package string }
 
 // HostTools have to be installed system-wide: they run on the host itself.
@@ -180,8 +180,14 @@ func (c *Cache) InstallHostTools(ctx context.Context, tools []Tool) ([]string, e
 }
 
 // LookPath finds a program in PATH or in the system folders, which an
-// ordinary user's PATH lacks. It returns "" when there is none.
+// ordinary user's PATH lacks. It returns "" when there is none. A full path is that of any file.
 func LookPath(program string) string {
+	if filepath.IsAbs(program) {
+		if st, err := os.Stat(program); err != nil || !st.Mode().IsRegular() {
+			return ""
+		}
+		return program
+	}
 	if p, err := exec.LookPath(program); err == nil {
 		return p
 	}

@@ -104,3 +104,23 @@ func TestKernelVersionComesFromTheFileName(t *testing.T) {
 		t.Errorf("Kernel = %q, %q, %v", image, version, err)
 	}
 }
+
+// What a test needs may be a file that is no program.
+func TestLookPath(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "firmware.fd")
+	if got := LookPath(file); got != "" {
+		t.Errorf("before it is there: %q", got)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := LookPath(file); got != file {
+		t.Errorf("%q", got)
+	}
+	if got := LookPath(filepath.Dir(file)); got != "" {
+		t.Errorf("a folder: %q", got)
+	}
+	if LookPath("sh") == "" || LookPath("no-such-program") != "" {
+		t.Error("programs in PATH")
+	}
+}

@@ -11,4 +11,5 @@ var TestTools = []Tool{
 	{"openssl", "openssl"},
 	{"xz", "xz-utils"},
 	{"gcc", "build-essential"},
+	{"/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"},
 }
