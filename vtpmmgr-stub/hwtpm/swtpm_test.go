@@ -341,7 +341,7 @@ func TestPersistentPrimary(t *testing.T) {
 		}
 	}
 	persist(0x81000123, tpm2.RSASRKTemplate)
-	b, err := tpm.Seal([]byte("x"), Policy{PCRs: pcrs07})
+	b, err := tpm.Seal([]byte("x"), Policy{PCRs: pcrs07, Info: rootText})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,6 +351,9 @@ func TestPersistentPrimary(t *testing.T) {
 	}
 	if got, err := tpm.Unseal(b); err != nil || string(got) != "x" {
 		t.Errorf("%q %v", got, err)
+	}
+	if o, err := tpm.Origin(b, rootText); err != nil || !o.Present {
+		t.Errorf("%+v %v", o, err)
 	}
 	if _, err := tpm.MakeCounter(counterAuth()); err != nil {
 		t.Error(err)
