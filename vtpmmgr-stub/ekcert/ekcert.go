@@ -230,7 +230,7 @@ func (ca *CA) issue(serial []byte, subject cryptobyte.BuilderContinuation, spki 
 		b.AddASN1(cbasn1.SEQUENCE, algorithm)
 		ca.name(b)
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			b.AddASN1UTCTime(ca.Since) // before 2050
+			b.AddASN1UTCTime(ca.Since.UTC()) // before 2050
 			b.AddASN1GeneralizedTime(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))
 		})
 		subject(b)

@@ -37,7 +37,7 @@ func TestOpenSSLAcceptsTheChain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ca := &CA{Name: "Xen vTPM manager 1", Point: point, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		ca := &CA{Name: "Xen vTPM manager 1", Point: point, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).In(time.FixedZone("", 20_700)), // a certificate has UTC (RFC 5280, 4.1.2.5.1)
 			Sign: func(d [32]byte) ([]byte, error) { return ecdsa.SignASN1(rand.Reader, key, d[:]) }}
 		der, err := ca.SelfSigned()
 		if err != nil {

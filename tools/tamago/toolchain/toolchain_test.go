@@ -172,7 +172,7 @@ func TestCopyTree(t *testing.T) {
 	}
 	for name, want := range map[string]os.FileMode{"a/x.go": 0o644, "tool": 0o755, "a/x_test.go": 0, "a/testdata/y": 0} {
 		st, err := os.Stat(filepath.Join(to, name))
-		if (err == nil) != (want != 0) || err == nil && st.Mode().Perm() != want {
+		if (err == nil) != (want != 0) || err == nil && st.Mode().Perm()&0o700 != want&0o700 { // the rest is the umask's
 			t.Errorf("%s: %v %v", name, st, err)
 		}
 	}
@@ -274,7 +274,7 @@ func otherBoard(t *testing.T, tc *Toolchain, from, to string) string {
 			t.Fatal(err)
 		}
 		if name == "go.mod" {
-			b = fmt.Appendf(b, "\nreplace %s => %s\n", Module, filepath.Join(dir, "tamago"))
+			b = fmt.Appendf(b, "\nreplace %s => %q\n", Module, filepath.Join(dir, "tamago"))
 		}
 		write(filepath.Join(dir, name), b)
 	}

@@ -49,7 +49,7 @@ func TestArgs(t *testing.T) {
 func TestKillEndsTheGroup(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
-	p, err := startProcess("sh", filepath.Join(dir, "log"), "/bin/sh", "-c", "sleep 1000 & echo $! >"+pidFile+".t; mv "+pidFile+".t "+pidFile+"; wait")
+	p, err := startProcess("sh", filepath.Join(dir, "log"), "/bin/sh", "-c", `sleep 1000 & echo $! >"$0.t"; mv "$0.t" "$0"; wait`, pidFile)
 	if err != nil {
 		t.Fatal(err)
 	}
