@@ -44,6 +44,7 @@ var rules = map[string]Layer{
 	"boot/startinfo":      Mechanism,
 	"boot/pvh":            Metal,
 	"boot/smoke":          Main,
+	"drivers/tpmid":       Data,
 	"drivers/tpmwire":     Data,
 	"drivers":             Driver,
 	"drivers/drivertest":  Test,

@@ -50,7 +50,7 @@ func (l *lab) evidence(nonce []byte) {
 	if err := c.SaveHashKey(proto.Record{1}); err != nil {
 		l.t.Fatal(err)
 	}
-	certs, err := c.CertifyKey(ek)
+	certs, err := c.CertifyKey(ek, 183)
 	if err != nil {
 		l.t.Fatal(err)
 	}

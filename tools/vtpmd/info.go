@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"xenvtpm/drivers/tpmid"
 	"xenvtpm/tools/vtpmd/options"
 	"xenvtpm/tools/vtpmd/ptm"
 	"xenvtpm/tools/vtpmd/statefile"
@@ -100,7 +101,7 @@ func info(flags uint64, p *tpm2.Profile) string {
 		t.TPMSpecification = &specification{Family: "2.0", Revision: p.Specification().Revision}
 	}
 	if flags&ptm.InfoTPMAttributes != 0 {
-		t.TPMAttributes = &attributes{"id:58454E00", fmt.Sprintf("id:%08X", uint32(tpm2.FirmwareVersion>>32)), "vtpmd"}
+		t.TPMAttributes = &attributes{tpmid.CertManufacturer(), tpmid.CertVersion(), tpmid.Model}
 	}
 	if flags&ptm.InfoTPMFeatures != 0 {
 		t.TPMFeatures = &keySizes{p.RSAKeySizes(), p.CamelliaKeySizes()}

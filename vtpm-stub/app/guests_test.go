@@ -15,8 +15,8 @@ import (
 // certificate is what the tests' manager gives for an ECC key: something with the
 // point in it.
 func certificate(body []byte) []byte {
-	public, err := proto.ParseCertifyKey(body)
-	if err != nil || len(public) < 68 {
+	public, revision, err := proto.ParseCertifyKey(body)
+	if err != nil || len(public) < 68 || revision != 183 {
 		panic("CERTIFY_KEY: no ECC key")
 	}
 	n := len(public) - 68 // two sized coordinates of 32 bytes

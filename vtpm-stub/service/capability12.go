@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/binary"
 
+	"xenvtpm/drivers/tpmid"
 	"xenvtpm/drivers/tpmwire"
 )
 
@@ -105,7 +106,7 @@ func property12(n uint32) []byte {
 	case 0x102: // TPM_CAP_PROP_DIR
 		return words12(0)
 	case 0x103: // TPM_CAP_PROP_MANUFACTURER
-		return []byte("XEN\x00")
+		return binary.BigEndian.AppendUint32(nil, tpmid.Manufacturer)
 	case 0x104, 0x107, 0x10A, 0x10B, 0x10C, 0x10D, 0x10E, 0x10F, 0x110: // keys and sessions: none
 		return words12(0)
 	case 0x111: // TPM_CAP_PROP_OWNER

@@ -11,7 +11,7 @@ import (
 
 // Certifier issues certificates for endorsement keys; *proto.Client is one.
 type Certifier interface {
-	CertifyKey(public []byte) (proto.Certificates, error)
+	CertifyKey(public []byte, revision uint32) (proto.Certificates, error)
 }
 
 // Provisionable is a TPM that certificates are put into; *tpm2.TPM is one.
@@ -19,6 +19,7 @@ type Provisionable interface {
 	EKPublic(k tpm2.EKTemplate) (public, unique []byte, err error)
 	ProvisionNV(index tpm2.Handle, data []byte) error
 	NVData(index tpm2.Handle) []byte
+	Profile() *tpm2.Profile
 }
 
 // EKCerts says which endorsement keys get a certificate.
@@ -110,7 +111,7 @@ func (p *provisioner) provision(k ekKind, renew bool) (made bool, err error) {
 	if bytes.Contains(have, unique) {
 		return false, nil
 	}
-	certs, err := p.from.CertifyKey(public)
+	certs, err := p.from.CertifyKey(public, p.tpm.Profile().Specification().Revision)
 	if err != nil {
 		return false, fmt.Errorf("CERTIFY_KEY: %w", err)
 	}

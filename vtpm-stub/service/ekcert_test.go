@@ -35,6 +35,8 @@ func (f *fakeTPM) ProvisionNV(index tpm2.Handle, data []byte) error {
 	return nil
 }
 
+func (f *fakeTPM) Profile() *tpm2.Profile { return tpm2.DefaultProfile() }
+
 func (f *fakeTPM) NVData(index tpm2.Handle) []byte { return f.nv[index] }
 
 // certifier is a manager that issues certificates.
@@ -44,7 +46,7 @@ type certifier struct {
 	asked int
 }
 
-func (c *certifier) CertifyKey(public []byte) (proto.Certificates, error) {
+func (c *certifier) CertifyKey(public []byte, _ uint32) (proto.Certificates, error) {
 	c.asked++
 	if c.wrong {
 		public = []byte("public of another")
@@ -188,7 +190,7 @@ type rawCertifier struct {
 	last  []byte
 }
 
-func (c *rawCertifier) CertifyKey(public []byte) (proto.Certificates, error) {
+func (c *rawCertifier) CertifyKey(public []byte, _ uint32) (proto.Certificates, error) {
 	c.asked++
 	n := len(public) - 68 // two sized coordinates of 32 bytes
 	c.last = append(append([]byte("DER \x04"), public[n+2:n+34]...), public[n+36:]...)

@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/binary"
 
+	"xenvtpm/drivers/tpmid"
 	"xenvtpm/drivers/tpmwire"
 	"xenvtpm/vtpm-stub/tpm2"
 )
@@ -20,14 +21,14 @@ const (
 // failureProperties are the ones that a TPM in failure mode has to report (Part
 // 1, 12.4): manufacturer, vendor strings, vendor TPM type, firmware version.
 var failureProperties = []struct{ tag, value uint32 }{
-	{tpm2.TPM_PT_MANUFACTURER, 0x58454E00},    // "XEN"
-	{tpm2.TPM_PT_VENDOR_STRING_1, 0x78656E76}, // "xenv"
-	{tpm2.TPM_PT_VENDOR_STRING_2, 0x74706D00}, // "tpm"
-	{tpm2.TPM_PT_VENDOR_STRING_3, 0},
-	{tpm2.TPM_PT_VENDOR_STRING_4, 0},
+	{tpm2.TPM_PT_MANUFACTURER, tpmid.Manufacturer},
+	{tpm2.TPM_PT_VENDOR_STRING_1, tpmid.VendorString(1)},
+	{tpm2.TPM_PT_VENDOR_STRING_2, tpmid.VendorString(2)},
+	{tpm2.TPM_PT_VENDOR_STRING_3, tpmid.VendorString(3)},
+	{tpm2.TPM_PT_VENDOR_STRING_4, tpmid.VendorString(4)},
 	{tpm2.TPM_PT_VENDOR_TPM_TYPE, 1},
-	{tpm2.TPM_PT_FIRMWARE_VERSION_1, uint32(tpm2.FirmwareVersion >> 32)},
-	{tpm2.TPM_PT_FIRMWARE_VERSION_2, uint32(tpm2.FirmwareVersion & 0xFFFFFFFF)},
+	{tpm2.TPM_PT_FIRMWARE_VERSION_1, uint32(tpmid.FirmwareVersion >> 32)},
+	{tpm2.TPM_PT_FIRMWARE_VERSION_2, uint32(tpmid.FirmwareVersion & 0xFFFFFFFF)},
 }
 
 // failed20 answers a TPM 2.0 command in failure mode.

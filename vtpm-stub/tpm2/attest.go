@@ -2,6 +2,8 @@ package tpm2
 
 import (
 	"encoding/binary"
+
+	"xenvtpm/drivers/tpmid"
 )
 
 // maxAttest bounds a TPMS_ATTEST: the largest one is of TPM2_NV_Certify.
@@ -84,7 +86,7 @@ func signPosition(rc RC, handle, param int) RC {
 // hides what would link it to others.
 func (t *TPM) attestHead(a *attestation) attestHeader {
 	h := attestHeader{Type: a.typ, QualifiedSigner: handleName(TPM_RH_NULL), ExtraData: a.extra,
-		Clock: t.clockInfo(), FirmwareVersion: FirmwareVersion}
+		Clock: t.clockInfo(), FirmwareVersion: tpmid.FirmwareVersion}
 	if a.key != nil {
 		h.QualifiedSigner = a.key.qname
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"xenvtpm/drivers/tpmid"
 	"xenvtpm/vtpm-stub/tpmcrypto"
 )
 
@@ -58,7 +59,7 @@ func (x *testTPM) checkAttest(a attested, key Handle, typ ST, extra string) {
 	if a.head.Clock.Clock != want.Clock || a.head.Clock.Safe != want.Safe {
 		x.t.Errorf("clock %+v, want %+v", a.head.Clock, want)
 	}
-	same := a.head.Clock == want && a.head.FirmwareVersion == FirmwareVersion
+	same := a.head.Clock == want && a.head.FirmwareVersion == tpmid.FirmwareVersion
 	if plain := o.hierarchy == TPM_RH_ENDORSEMENT || o.hierarchy == TPM_RH_PLATFORM; same != plain {
 		x.t.Errorf("obfuscated: %v, key in %x", !same, o.hierarchy)
 	}
@@ -97,7 +98,7 @@ func TestAttestHierarchies(t *testing.T) {
 			}
 			o := x.transient(key)
 			kdf := tpmcrypto.KDFa(TPM_ALG_SHA256, x.owner.proof[:], "OBFUSCATE", o.qname, nil, 128)
-			if a.head.FirmwareVersion-FirmwareVersion != binary.BigEndian.Uint64(kdf) ||
+			if a.head.FirmwareVersion-tpmid.FirmwareVersion != binary.BigEndian.Uint64(kdf) ||
 				a.head.Clock.ResetCount-x.perm.resetCount != binary.BigEndian.Uint32(kdf[8:]) ||
 				a.head.Clock.RestartCount-x.sr.restartCount != binary.BigEndian.Uint32(kdf[12:]) {
 				t.Error("obfuscation is not equation 3")
@@ -107,7 +108,7 @@ func TestAttestHierarchies(t *testing.T) {
 		x.flushObject(key)
 	}
 	a := x.readAttest(x.cmdS(TPM_CC_Quote, handles(TPM_RH_NULL), pw(""), b2(nil), schemeBytes(scheme(TPM_ALG_RSASSA, TPM_ALG_SHA1)), selectPCR(TPM_ALG_SHA256, 0)))
-	if a.sig.Alg != TPM_ALG_NULL || !bytes.Equal(a.head.QualifiedSigner, handleName(TPM_RH_NULL)) || a.head.FirmwareVersion == FirmwareVersion {
+	if a.sig.Alg != TPM_ALG_NULL || !bytes.Equal(a.head.QualifiedSigner, handleName(TPM_RH_NULL)) || a.head.FirmwareVersion == tpmid.FirmwareVersion {
 		t.Errorf("without a key: %+v", a)
 	}
 }
@@ -206,7 +207,7 @@ func TestGetTime(t *testing.T) {
 	x.checkAttest(a, key, TPM_ST_ATTEST_TIME, "q")
 	now := a.rest.u64()
 	clock := TPMS_CLOCK_INFO{a.rest.u64(), a.rest.u32(), a.rest.u32(), a.rest.yesNo()}
-	if now != x.msTime() || clock != x.clockInfo() || a.rest.u64() != FirmwareVersion || a.rest.end() != TPM_RC_SUCCESS {
+	if now != x.msTime() || clock != x.clockInfo() || a.rest.u64() != tpmid.FirmwareVersion || a.rest.end() != TPM_RC_SUCCESS {
 		t.Errorf("time %d, %+v", now, clock)
 	}
 	x.want(x.cmdS(TPM_CC_GetTime, handles(TPM_RH_OWNER, key), pw("", ""), b2(nil), noScheme), TPM_RC_VALUE.Handle(1))

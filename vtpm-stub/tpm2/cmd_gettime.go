@@ -1,5 +1,7 @@
 package tpm2
 
+import "xenvtpm/drivers/tpmid"
+
 // cmdGetTime is TPM2_GetTime (TPM20-P3 section 18.7). The copies of clock and firmware
 // version in the attested part are never obfuscated.
 //
@@ -20,6 +22,6 @@ func cmdGetTime(t *TPM, c *call) RC {
 	return t.answer(c, &a, func(w *writer) {
 		w.u64(t.msTime())
 		w.clockInfo(&clock)
-		w.u64(FirmwareVersion)
+		w.u64(tpmid.FirmwareVersion)
 	})
 }

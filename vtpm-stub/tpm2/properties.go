@@ -1,9 +1,8 @@
 package tpm2
 
-// What TPM2_GetCapability reports of this implementation.
+import "xenvtpm/drivers/tpmid"
 
-// FirmwareVersion is TPM_PT_FIRMWARE_VERSION_1 and _2.
-const FirmwareVersion = uint64(0x0001_0000_0000_0000)
+// What TPM2_GetCapability reports of this implementation.
 
 type ptEntry struct{ property, value uint32 }
 
@@ -21,14 +20,14 @@ func (t *TPM) properties() []ptEntry {
 		{TPM_PT_REVISION, spec.Revision},
 		{TPM_PT_DAY_OF_YEAR, spec.DayOfYear},
 		{TPM_PT_YEAR, spec.Year},
-		{TPM_PT_MANUFACTURER, 0x58454E00},    // "XEN"
-		{TPM_PT_VENDOR_STRING_1, 0x78656E76}, // "xenv"
-		{TPM_PT_VENDOR_STRING_2, 0x74706D00}, // "tpm"
-		{TPM_PT_VENDOR_STRING_3, 0},
-		{TPM_PT_VENDOR_STRING_4, 0},
+		{TPM_PT_MANUFACTURER, tpmid.Manufacturer},
+		{TPM_PT_VENDOR_STRING_1, tpmid.VendorString(1)},
+		{TPM_PT_VENDOR_STRING_2, tpmid.VendorString(2)},
+		{TPM_PT_VENDOR_STRING_3, tpmid.VendorString(3)},
+		{TPM_PT_VENDOR_STRING_4, tpmid.VendorString(4)},
 		{TPM_PT_VENDOR_TPM_TYPE, 1},
-		{TPM_PT_FIRMWARE_VERSION_1, uint32(FirmwareVersion >> 32)},
-		{TPM_PT_FIRMWARE_VERSION_2, uint32(FirmwareVersion & 0xFFFFFFFF)},
+		{TPM_PT_FIRMWARE_VERSION_1, uint32(tpmid.FirmwareVersion >> 32)},
+		{TPM_PT_FIRMWARE_VERSION_2, uint32(tpmid.FirmwareVersion & 0xFFFFFFFF)},
 		{TPM_PT_INPUT_BUFFER, maxDigestBuffer},
 		{TPM_PT_HR_TRANSIENT_MIN, maxObjects},
 		{TPM_PT_HR_PERSISTENT_MIN, 16},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"xenvtpm/drivers/tpmid"
 	"xenvtpm/vtpm-stub/tpmcrypto"
 )
 
@@ -108,7 +109,7 @@ func TestPolicyCapability(t *testing.T) {
 		"audited":      {TPM_CAP_AUDIT_COMMANDS, uint32(TPM_CC_SetCommandCodeAuditStatus), 0, ccb(TPM_CC_SetCommandCodeAuditStatus), true},
 		"not audited":  {TPM_CAP_AUDIT_COMMANDS, uint32(TPM_CC_Hash), 0, ccb(TPM_CC_Hash), false},
 		"PP":           {TPM_CAP_PP_COMMANDS, uint32(TPM_CC_Clear), 0, ccb(TPM_CC_Clear), true},
-		"property":     {TPM_CAP_TPM_PROPERTIES, TPM_PT_FIRMWARE_VERSION_1, 4, u32(uint32(FirmwareVersion >> 32)), true},
+		"property":     {TPM_CAP_TPM_PROPERTIES, TPM_PT_FIRMWARE_VERSION_1, 4, u32(uint32(tpmid.FirmwareVersion >> 32)), true},
 		"no property":  {TPM_CAP_TPM_PROPERTIES, 0x1ff, 4, nil, false},
 		"curve":        {TPM_CAP_ECC_CURVES, uint32(TPM_ECC_NIST_P384), 0, u16(uint16(TPM_ECC_NIST_P384)), true},
 		"no curve":     {TPM_CAP_ECC_CURVES, uint32(TPM_ECC_BN_P638), 0, nil, false},
@@ -184,7 +185,7 @@ func TestECDAAAttestation(t *testing.T) {
 	e := x.point(g, r)
 	s.Count = r.u16()
 	a := x.readAttest(x.cmdS(TPM_CC_Certify, handles(key, key), pw("", ""), b2([]byte("q")), schemeBytes(s)))
-	if len(a.head.QualifiedSigner) != 0 || len(a.head.ExtraData) != 0 || a.head.FirmwareVersion != FirmwareVersion {
+	if len(a.head.QualifiedSigner) != 0 || len(a.head.ExtraData) != 0 || a.head.FirmwareVersion != tpmid.FirmwareVersion {
 		t.Errorf("%+v", a.head)
 	}
 	n, err := tpmcrypto.NewModulus(bigInt(g.Params().N))

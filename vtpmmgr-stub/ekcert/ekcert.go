@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"xenvtpm/drivers/tpmid"
 )
 
 // Signer signs a SHA-256 digest with the CA's P-256 key and returns ECDSA's
@@ -31,11 +33,12 @@ type CA struct {
 
 // EK describes an endorsement key.
 type EK struct {
-	SPKI    []byte // SubjectPublicKeyInfo (SPKIOfECC, SPKIOfRSA)
-	RSA     bool   // key usage: keyEncipherment, else keyAgreement
-	URI     string // urn:uuid:... of the vTPM
-	Serial  [16]byte
-	Version string // of the vTPM
+	SPKI   []byte // SubjectPublicKeyInfo (SPKIOfECC, SPKIOfRSA)
+	RSA    bool   // key usage: keyEncipherment, else keyAgreement
+	URI    string // urn:uuid:... of the vTPM
+	Serial [16]byte
+	// Revision of the TPM 2.0 Library that the TPM says it follows, 159 for 1.59.
+	Revision uint32
 }
 
 var (
@@ -150,7 +153,7 @@ func (ca *CA) Certify(ek EK) ([]byte, error) {
 				b.AddASN1(cbasn1.Tag(0).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes(ca.keyID()) })
 			})
 		})
-		extension(b, oidSDA, false, tpmSpecification)
+		extension(b, oidSDA, false, ek.tpmSpecification)
 	})
 }
 
@@ -159,17 +162,17 @@ func (ek *EK) altName(b *cryptobyte.Builder) {
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.Tag(4).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
 			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				attribute(b, oidTPMManufacturer, "id:58565450") // "XVTP"
-				attribute(b, oidTPMModel, "xenvtpm")
-				attribute(b, oidTPMVersion, ek.Version)
+				attribute(b, oidTPMManufacturer, tpmid.CertManufacturer())
+				attribute(b, oidTPMModel, tpmid.Model)
+				attribute(b, oidTPMVersion, tpmid.CertVersion())
 			})
 		})
 		b.AddASN1(cbasn1.Tag(6).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte(ek.URI)) })
 	})
 }
 
-// tpmSpecification: family 2.0, level 0, revision 1.38 (EKP 3.1.3).
-func tpmSpecification(b *cryptobyte.Builder) {
+// tpmSpecification: family 2.0, level 0, and the revision (EKP 3.1.3).
+func (ek *EK) tpmSpecification(b *cryptobyte.Builder) {
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1ObjectIdentifier(oidTPMSpec)
@@ -177,7 +180,7 @@ func tpmSpecification(b *cryptobyte.Builder) {
 				b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 					b.AddASN1(cbasn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte("2.0")) })
 					b.AddASN1Int64(0)
-					b.AddASN1Int64(138)
+					b.AddASN1Int64(int64(ek.Revision))
 				})
 			})
 		})

@@ -11,14 +11,20 @@ import (
 	"time"
 )
 
-func TestCertificates(t *testing.T) {
+// testCA returns an authority and its key.
+func testCA(t *testing.T) (*CA, *ecdsa.PrivateKey) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	point, _ := key.PublicKey.Bytes()
-	ca := &CA{Name: "Xen vTPM manager 1", Point: point, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Sign: func(d [32]byte) ([]byte, error) { return ecdsa.SignASN1(rand.Reader, key, d[:]) }}
+	return &CA{Name: "Xen vTPM manager 1", Point: point, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Sign: func(d [32]byte) ([]byte, error) { return ecdsa.SignASN1(rand.Reader, key, d[:]) }}, key
+}
+
+func TestCertificates(t *testing.T) {
+	ca, _ := testCA(t)
 	der, err := ca.SelfSigned()
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +50,7 @@ func TestCertificates(t *testing.T) {
 		"ECC": {EK{SPKI: SPKIOfECC(384, ecPoint)}, x509.KeyUsageKeyAgreement, &ec.PublicKey},
 		"RSA": {EK{SPKI: SPKIOfRSA(rk.N.Bytes(), 65537), RSA: true}, x509.KeyUsageKeyEncipherment, &rk.PublicKey},
 	} {
-		c.ek.URI, c.ek.Version, c.ek.Serial = "urn:uuid:00000000-0000-0000-0000-000000000001", "id:00010000", [16]byte{0xFF, 1}
+		c.ek.URI, c.ek.Revision, c.ek.Serial = "urn:uuid:00000000-0000-0000-0000-000000000001", 183, [16]byte{0xFF, 1}
 		der, err := ca.Certify(c.ek)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -64,7 +64,7 @@ func TestOpenSSLAcceptsTheChain(t *testing.T) {
 		"ecc": {SPKI: SPKIOfECC(256, point)},
 		"rsa": {SPKI: SPKIOfRSA(rk.N.Bytes(), 65537), RSA: true},
 	} {
-		ek.URI, ek.Version, ek.Serial = "urn:uuid:00000000-0000-0000-0000-000000000001", "id:00010000", [16]byte{1}
+		ek.URI, ek.Revision, ek.Serial = "urn:uuid:00000000-0000-0000-0000-000000000001", 183, [16]byte{1}
 		der, err := ca.Certify(ek)
 		if err != nil {
 			t.Fatal(err)

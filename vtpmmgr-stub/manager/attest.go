@@ -130,7 +130,7 @@ func (m *Manager) caOf(a *authority) (*ekcert.CA, error) {
 // vTPM that has its uuid open gets one, and only for a key that can do nothing
 // but decrypt for its own TPM.
 func (m *Manager) certifyKey(req *Request, body []byte) answer {
-	public, err := proto.ParseCertifyKey(body)
+	public, revision, err := proto.ParseCertifyKey(body)
 	if err != nil {
 		return answer{result: codecResult(err)}
 	}
@@ -142,6 +142,7 @@ func (m *Manager) certifyKey(req *Request, body []byte) answer {
 		m.event(EventAttest, req, "certificate refused: "+err.Error())
 		return answer{result: proto.BadParameter}
 	}
+	ek.Revision = revision
 	der, ca, err := m.issue(req.UUID, ek)
 	if err != nil {
 		m.logf("certificate for vTPM %v: %v", req.UUID, err)
@@ -170,7 +171,7 @@ func (m *Manager) issue(u proto.UUID, ek ekcert.EK) (der, caDER []byte, err erro
 	if _, err := io.ReadFull(m.c.Rand, ek.Serial[:]); err != nil {
 		return nil, nil, err
 	}
-	ek.URI, ek.Version = "urn:uuid:"+u.String(), "id:00010000"
+	ek.URI = "urn:uuid:" + u.String()
 	der, err = ca.Certify(ek)
 	return der, a.cert, err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestCertifyKey(t *testing.T) {
 	s := newSite(t)
 	eks := ekPublics(t, s)
 	c := vtpmClient(s.m, 1)
-	if _, err := c.CertifyKey(eks["ECC"]); !errors.Is(err, proto.Disabled) {
+	if _, err := c.CertifyKey(eks["ECC"], 183); !errors.Is(err, proto.Disabled) {
 		t.Errorf("a vTPM that has not opened its record: %v", err)
 	}
 	if err := c.SaveHashKey(record(1)); err != nil {
@@ -51,7 +52,7 @@ func TestCertifyKey(t *testing.T) {
 	}
 	a := s.attest(proto.AttestRequest{})
 	for name, ek := range eks {
-		certs, err := c.CertifyKey(ek)
+		certs, err := c.CertifyKey(ek, 183)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -69,9 +70,18 @@ func TestCertifyKey(t *testing.T) {
 		if !bytes.Equal(certs.CA, a.CACertificate) || cert.URIs[0].String() != "urn:uuid:"+uuid(1).String() {
 			t.Errorf("%s: other CA, or %v", name, cert.URIs)
 		}
+		// tcg-at-tpmSpecification: "2.0", 0, 183.
+		if !bytes.Contains(certs.EK, []byte("\x0c\x032.0\x02\x01\x00\x02\x02\x00\xb7")) {
+			t.Errorf("%s: the certificate does not say revision 183: %x", name, certs.EK)
+		}
+		old := binary.BigEndian.AppendUint16(nil, 1)
+		body, err := c.Call(proto.TagVTPM, proto.OrdCertifyKey, proto.AppendSized(old, ek))
+		if err != nil || !bytes.Contains(body, []byte("\x0c\x032.0\x02\x01\x00\x02\x02\x00\x9f")) {
+			t.Errorf("%s: a request of version 1: %v", name, err)
+		}
 	}
 	for name, public := range map[string][]byte{"empty": nil, "junk": {1, 2, 3}, "a signing key": a.CAPublic, "a storage key": marshalled(tpm2.RSASRKTemplate)[:40]} {
-		if _, err := c.CertifyKey(public); !errors.Is(err, proto.BadParameter) {
+		if _, err := c.CertifyKey(public, 183); !errors.Is(err, proto.BadParameter) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

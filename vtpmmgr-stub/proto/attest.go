@@ -10,17 +10,37 @@ import (
 // MaxPublic is the longest TPMT_PUBLIC that is certified, in bytes.
 const MaxPublic = 1024
 
-// CertifyKeyBody is the body of OrdCertifyKey: u16 version, sized TPMT_PUBLIC.
-func CertifyKeyBody(public []byte) []byte {
-	return AppendSized(binary.BigEndian.AppendUint16(nil, Version), public)
+// certifyVersion is that of CertifyKeyBody. Version 1 had no revision, and its vTPMs follow 1.59.
+const (
+	certifyVersion = 2
+	firstRevision  = 159
+)
+
+// CertifyKeyBody is the body of OrdCertifyKey: u16 version, sized TPMT_PUBLIC, u32
+// TPM_PT_REVISION of the vTPM.
+func CertifyKeyBody(public []byte, revision uint32) []byte {
+	b := AppendSized(binary.BigEndian.AppendUint16(nil, certifyVersion), public)
+	return binary.BigEndian.AppendUint32(b, revision)
 }
 
-// ParseCertifyKey reads it.
-func ParseCertifyKey(body []byte) (public []byte, err error) {
+// certifyKeyBody1 is version 1 of it.
+func certifyKeyBody1(public []byte) []byte {
+	return AppendSized(binary.BigEndian.AppendUint16(nil, 1), public)
+}
+
+// ParseCertifyKey reads either.
+func ParseCertifyKey(body []byte) (public []byte, revision uint32, err error) {
 	r := NewReader(body)
 	v := r.U16()
-	public = r.Sized(MaxPublic)
-	return public, finish(r, v)
+	public, revision = r.Sized(MaxPublic), firstRevision
+	switch v {
+	case 1:
+	case certifyVersion:
+		revision = r.U32()
+	default:
+		return nil, 0, BadVersion
+	}
+	return public, revision, r.Done()
 }
 
 func finish(r *Reader, version uint16) error {
@@ -124,9 +144,13 @@ func ParseDeepQuote(body []byte) (*DeepQuote, error) {
 	return q, finish(r, v)
 }
 
-// CertifyKey has the manager certify an endorsement key of this vTPM.
-func (c *Client) CertifyKey(public []byte) (Certificates, error) {
-	body, err := c.Call(TagVTPM, OrdCertifyKey, CertifyKeyBody(public))
+// CertifyKey has the manager certify an endorsement key of this vTPM, whose TPM_PT_REVISION is given.
+// A manager that does not know of revisions is asked without.
+func (c *Client) CertifyKey(public []byte, revision uint32) (Certificates, error) {
+	body, err := c.Call(TagVTPM, OrdCertifyKey, CertifyKeyBody(public, revision))
+	if errors.Is(err, BadParameter) || errors.Is(err, BadVersion) {
+		body, err = c.Call(TagVTPM, OrdCertifyKey, certifyKeyBody1(public))
+	}
 	if err != nil {
 		return Certificates{}, err
 	}

@@ -3,11 +3,14 @@ package clienttest
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"xenvtpm/drivers/tpmid"
 )
 
 // TestSetup lets swtpm_setup, which libvirt starts for a new TPM, make a TPM with
@@ -40,6 +43,14 @@ func TestSetup(t *testing.T) {
 		if part := spki[len(spki)-40 : len(spki)-8]; !bytes.Contains(public, part) {
 			t.Errorf("the certificate in 0x%x is for another key than 0x%x", ek.index, ek.handle)
 		}
+		if !bytes.Contains(cert.Raw, d.specification()) {
+			t.Errorf("the certificate in 0x%x does not follow the TPM's revision", ek.index)
+		}
+		for _, said := range []string{tpmid.CertManufacturer(), tpmid.Model, tpmid.CertVersion()} {
+			if !bytes.Contains(cert.Raw, []byte(said)) {
+				t.Errorf("the certificate in 0x%x does not say %s", ek.index, said)
+			}
+		}
 	}
 	// The banks, and the locked index.
 	if out := d.tpm(hx("8001000000160000017a000000050000000000000001")); !bytes.Contains(out, hx("000bffffff")) && !bytes.Contains(out, hx("000b03ffffff")) ||
@@ -52,6 +63,19 @@ func TestSetup(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(state, "tpm2-00.permall")); err != nil {
 		t.Error(err)
 	}
+}
+
+// specification is what a certificate says of the TPM's TPM_PT_REVISION: tcg-at-tpmSpecification.
+func (d *unixDaemon) specification() []byte {
+	rsp := d.tpm(hx("80010000001600000" + "17a" + "000000060000010200000001"))
+	der, err := asn1.Marshal(struct {
+		Family          string `asn1:"utf8"`
+		Level, Revision int
+	}{"2.0", 0, int(binary.BigEndian.Uint32(rsp[23:]))})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return der
 }
 
 // readAll reads an index with its own, empty, authorization.

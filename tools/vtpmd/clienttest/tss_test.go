@@ -10,7 +10,12 @@ import (
 )
 
 // tools are IBM's TSS tools with a vtpmd of their own.
-type tools struct{ client }
+type tools struct {
+	client
+	data int // TCP port
+}
+
+func (x *tools) port() string { return fmt.Sprint(x.data) }
 
 func sum(h crypto.Hash, parts ...string) string {
 	w := h.New()
@@ -29,7 +34,7 @@ func newTSS(t *testing.T) *tools {
 	dir := t.TempDir()
 	env := []string{"TPM_INTERFACE_TYPE=socsim", "TPM_SERVER_TYPE=raw", "TPM_SERVER_NAME=127.0.0.1", fmt.Sprintf("TPM_COMMAND_PORT=%d", d.port),
 		fmt.Sprintf("TPM_PLATFORM_PORT=%d", d.port+1), "TPM_DATA_DIR=" + dir, "TPM_ENCRYPT_SESSIONS=0", "LC_ALL=C"}
-	return &tools{client{t: t, dir: dir, env: env}}
+	return &tools{client{t: t, dir: dir, env: env}, d.port}
 }
 
 // tss runs lines; objects and sessions stay loaded, their handles are known: a

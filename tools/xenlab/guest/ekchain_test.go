@@ -35,7 +35,7 @@ func TestIssued(t *testing.T) {
 	}
 	ca, root := authority()
 	_, other := authority()
-	cert, err := ca.Certify(ekcert.EK{SPKI: ekcert.SPKIOfECC(256, ca.Point), Version: "id:1", URI: "urn:uuid:00000000-0000-0000-0000-000000000001"})
+	cert, err := ca.Certify(ekcert.EK{SPKI: ekcert.SPKIOfECC(256, ca.Point), Revision: 183, URI: "urn:uuid:00000000-0000-0000-0000-000000000001"})
 	if err != nil {
 		t.Fatal(err)
 	}
