@@ -65,6 +65,9 @@ func (t *TPM) authorizeEntity(a *authSession) RC {
 		}
 	}
 	if policy && !byValue {
+		if t.spillsPIN(a, e) {
+			return TPM_RC_ATTRIBUTES
+		}
 		return t.checkHMAC(a, a.entity)
 	}
 	if rc := pinAvailable(e); rc != TPM_RC_SUCCESS {

@@ -246,6 +246,40 @@ func TestPolicyKeyInLockout(t *testing.T) {
 	}
 }
 
+// TestPINKey: a policy that does without the PIN does not get parameters encrypted with it, but
+// for who writes the index. Another session may encrypt.
+func TestPINKey(t *testing.T) {
+	x := newTestTPM(t)
+	step := func(cc CC) []byte {
+		return tpmcrypto.Sum(TPM_ALG_SHA256, make([]byte, 32), u32(uint32(TPM_CC_PolicyCommandCode)), u32(uint32(cc)))
+	}
+	for i, tt := range []struct {
+		cc     CC
+		pin    string
+		attrs  uint8
+		params []byte
+		want   RC
+	}{
+		{TPM_CC_NV_Read, "1234", 0, join(u16(8), u16(0)), TPM_RC_SUCCESS},
+		{TPM_CC_NV_Read, "1234", sessEncrypt, join(u16(8), u16(0)), TPM_RC_ATTRIBUTES.Session(1)},
+		{TPM_CC_NV_Read, "", sessEncrypt, join(u16(8), u16(0)), TPM_RC_SUCCESS},
+		{TPM_CC_NV_Write, "1234", sessDecrypt, join(b2(make([]byte, 8)), u16(0)), TPM_RC_SUCCESS},
+	} {
+		h := testIndex + Handle(i)
+		p := TPMS_NV_PUBLIC{Index: h, NameAlg: TPM_ALG_SHA256, DataSize: 8, AuthPolicy: step(tt.cc),
+			Attributes: nvNoDA | nvAuthRead | nvOwnerWrite | nvPolicyRead | nvPolicyWrite | TPMA_NV(TPM_NT_PIN_FAIL)<<4}
+		x.ok(x.cmdS(TPM_CC_NV_DefineSpace, handles(TPM_RH_OWNER), pw(""), b2([]byte(tt.pin)), marshal(100, func(w *writer) { w.nvPublic2B(&p) })))
+		x.ok(x.cmdS(TPM_CC_NV_Write, handles(TPM_RH_OWNER, h), pw(""), b2(join(u32(0), u32(2))), u16(0)))
+		c := guess{x: x, bind: TPM_RH_NULL, role: role{kind: TPM_SE_POLICY}}.start("")
+		x.ok(x.cmd(TPM_CC_PolicyCommandCode, handles(c.h), u32(uint32(tt.cc))))
+		r := x.cmdS(tt.cc, handles(h, h), area(sess(c.h, c.caller, tt.attrs|sessContinue, nil)), tt.params)
+		if r.rc != tt.want {
+			t.Errorf("row %d: %v, want %v", i, r.rc, tt.want)
+		}
+		x.flushSession(c.h)
+	}
+}
+
 // TestBoundGuessClient is TestBoundGuess with the sessions of go-tpm: a key of the user with DA
 // protection, encrypted and audited random numbers.
 func TestBoundGuessClient(t *testing.T) {

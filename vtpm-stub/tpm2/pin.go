@@ -49,3 +49,11 @@ func (t *TPM) countPIN(a *authSession) {
 func (t *TPM) takesPIN(e *entity) bool {
 	return isPIN(e) && t.call.def.cc == TPM_CC_PolicySecret
 }
+
+// spillsPIN reports whether a policy session that does without the authValue of a PIN index would
+// have it in the key of a parameter (TPM20-P1 section 21.1, note 1): one response would do to search
+// for it outside of the TPM, and each parameter would tell of a guess, neither counted. Who may
+// write the index is let do it, since he can set the count himself.
+func (t *TPM) spillsPIN(a *authSession, e *entity) bool {
+	return isPIN(e) && a.value.n != 0 && a.attrs&(sessDecrypt|sessEncrypt) != 0 && t.call.def.flags&fNVWrite == 0
+}
