@@ -142,7 +142,11 @@ func (l *Lab) noteBox() error {
 	if err := json.Unmarshal([]byte(out), &s); err != nil || s.RecoveryBox == "" {
 		return fmt.Errorf("lab: no fingerprint of a recovery box in %s (%w)", out, err)
 	}
-	return os.WriteFile(keptBox, []byte(s.RecoveryBox), 0o600)
+	note := adminFile("box")
+	if err := os.WriteFile(note, []byte(s.RecoveryBox), 0o600); err != nil {
+		return err
+	}
+	return copyDisk(keptBox, note) // which is there after a power cut, too
 }
 
 // newKey makes a private key for approvals.
@@ -420,9 +424,9 @@ const (
 
 // recoverySession reads the session key's fingerprint off the manager's console, and the note of the box.
 func (s *stack) recoverySession() (session, box string, err error) {
-	line, _, ok := s.manager.Console.Find(0, "session key is ")
-	if !ok {
-		return "", "", errors.New("lab: the manager's console shows no session key")
+	line, err := s.manager.Console.WaitAny(10*time.Second, "session key is ")
+	if err != nil {
+		return "", "", err
 	}
 	_, after, _ := strings.Cut(line, "session key is ")
 	session, _, _ = strings.Cut(after, ";")
