@@ -101,7 +101,7 @@ func TestConsoleBudget(t *testing.T) {
 			m.c.HW.(*fakeTPM).fail = failOp("increment", fmt.Errorf("%w: %d", hwtpm.ErrBusy, n))
 			_ = vtpmClient(m, 1).SaveHashKey(record(n))
 		},
-		"no attestation": func(m *Manager, n int) { _, _ = vtpmClient(m, 1).CertifyKey(marshalled(ek)) },
+		"no attestation": func(m *Manager, n int) { _, _ = vtpmClient(m, 1).CertifyKey(marshalled(ek), 183) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := int64(0)
