@@ -23,7 +23,9 @@
 package state
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +60,7 @@ const (
 	MaxState = 1 << 20
 )
 
-// Errors. All but ErrTooLarge and ErrUncertain come from Open and mean that
+// Errors. All but ErrTooLarge, ErrUncertain and ErrForeign come from Open and mean that
 // the vTPM must not start.
 var (
 	ErrNoRecord  = errors.New("state: the manager has no record")
@@ -70,6 +72,7 @@ var (
 	ErrNewer     = errors.New("state: the slot has a newer format than this program")
 	ErrTooLarge  = errors.New("state: the state does not fit its slot")
 	ErrUncertain = errors.New("state: whether the manager took the last record is not known")
+	ErrForeign   = errors.New("state: the manager's record is neither the last one that it took nor the one that it was given: it was rolled back, or another vTPM has this uuid")
 )
 
 // Config is what a Store works with.
@@ -90,6 +93,7 @@ type Store struct {
 
 	current    int // slot that the record names; -1: none yet
 	generation uint64
+	durable    []byte // SHA-256 of the record that is known to be durable; nil: none
 	pending    *pending
 	blob       []byte
 }
@@ -99,6 +103,7 @@ type Store struct {
 type pending struct {
 	slot   int
 	record [RecordSize]byte
+	given  bool // to the manager, whose answer is missing
 }
 
 // Open finds the state. A nil error means that either Blob has it, or that
@@ -127,6 +132,7 @@ func Open(cfg Config) (*Store, error) {
 	if len(record) != RecordSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrRecord, len(record))
 	}
+	s.durable = hash(record)
 	if err := s.find([RecordSize]byte(record)); err != nil {
 		return nil, err
 	}
@@ -210,18 +216,56 @@ func (s *Store) write(image []byte, slot int) error {
 	return nil
 }
 
-// settle gives the manager the pending record, if there is one. Giving it
-// twice does no harm, and only its answer says that the record is durable.
+// Settle finishes a Save that failed with ErrUncertain: it finds out which
+// record the manager has, and gives it the new one if that is still the old one.
+// An error with ErrUncertain changes nothing, and Settle may be called again;
+// ErrForeign is final.
+func (s *Store) Settle() error { return s.settle() }
+
+// settle gives the manager the pending record, if there is one. Only the
+// manager's answer says that the record is durable; where that is missing, the
+// record that it has by now says so as well.
 func (s *Store) settle() error {
 	p := s.pending
 	if p == nil {
 		return nil
 	}
-	if err := s.cfg.Keys.Save(p.record[:]); err != nil {
-		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	taken := false
+	if p.given {
+		var err error
+		if taken, err = s.taken(p); err != nil {
+			return err
+		}
 	}
+	p.given = true
+	if !taken {
+		if err := s.cfg.Keys.Save(p.record[:]); err != nil {
+			return fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
+	}
+	s.durable = hash(p.record[:])
 	clear(p.record[:])
 	s.current, s.pending = p.slot, nil
 	s.generation++
 	return nil
+}
+
+// taken asks whether the manager has the pending record. It must have that or the
+// one before: anything else is not ours to overwrite.
+func (s *Store) taken(p *pending) (bool, error) {
+	record, err := s.cfg.Keys.Load()
+	defer clear(record)
+	switch {
+	case errors.Is(err, ErrNoRecord) && s.durable == nil:
+		return false, nil
+	case errors.Is(err, ErrNoRecord):
+		return false, fmt.Errorf("%w (it has none)", ErrForeign)
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", ErrUncertain, err)
+	case subtle.ConstantTimeCompare(record, p.record[:]) == 1:
+		return true, nil
+	case s.durable != nil && bytes.Equal(hash(record), s.durable):
+		return false, nil
+	}
+	return false, ErrForeign
 }

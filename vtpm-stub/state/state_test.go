@@ -182,9 +182,13 @@ func TestUncertainRecord(t *testing.T) {
 		if err := s.Save(blobOf(2)); !errors.Is(err, ErrUncertain) {
 			t.Fatal(outcome, err)
 		}
+		k.load = errIO
 		before := append([]byte(nil), d.data...)
 		for range 3 {
 			if err := s.Save(blobOf(3)); !errors.Is(err, ErrUncertain) {
+				t.Fatal(outcome, err)
+			}
+			if err := s.Settle(); !errors.Is(err, ErrUncertain) {
 				t.Fatal(outcome, err)
 			}
 		}
@@ -195,7 +199,13 @@ func TestUncertainRecord(t *testing.T) {
 		if got := mustOpen(t, d.crash(1), &simKeys{record: k.record}).Blob(); !bytes.Equal(got, want) {
 			t.Fatalf("%s: %.20q", outcome, got)
 		}
-		k.fail = ""
+		k.fail, k.load = "", nil
+		if err := s.Settle(); err != nil {
+			t.Fatal(outcome, err)
+		}
+		if got := mustOpen(t, d.crash(1), k).Blob(); !bytes.Equal(got, blobOf(2)) {
+			t.Fatalf("%s, settled: %.20q", outcome, got)
+		}
 		if err := s.Save(blobOf(3)); err != nil {
 			t.Fatal(outcome, err)
 		}
