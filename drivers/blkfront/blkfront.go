@@ -142,6 +142,9 @@ func (d *Disk) Size() int64 { return d.shape.size }
 // ReadOnly reports whether the backend takes no writes.
 func (d *Disk) ReadOnly() bool { return d.shape.readOnly }
 
+// Broken reports whether the disk is out of use: only another Open helps.
+func (d *Disk) Broken() bool { return d.broken != nil }
+
 // Poll follows the backend's comings and goings; call it from the main loop. It
 // does not block longer than xenstore requests.
 func (d *Disk) Poll() {

@@ -15,7 +15,7 @@ import (
 // Backend serves all frontends of this domain. One goroutine uses it at a time.
 type Backend struct {
 	cfg     Config
-	watch   *xenstore.Watch
+	watches []*xenstore.Watch
 	devices map[Frontend]*device
 	order   []*device // round-robin, order of attachment
 	next    int       // in order: who is asked first
@@ -26,25 +26,28 @@ type Backend struct {
 
 	rescan  bool
 	again   int64 // when to rescan after a failed request; 0: not
-	refused int   // devices over the limit at the last scan
 	polling bool
 	closed  bool
 }
 
-// New registers the watch for new devices. Poll does the rest.
+// New registers the watches, for our own directory and for the frontends'. Poll
+// does the rest.
 func New(cfg Config) (*Backend, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
 	b := &Backend{cfg: cfg, devices: make(map[Frontend]*device), named: make(map[UUID]uint64), rescan: true}
-	var err error
-	if b.watch, err = cfg.Store.Watch(cfg.Dir, b.changed); err != nil {
-		return nil, fmt.Errorf("tpmback: watching %s: %w", cfg.Dir, err)
+	for path, f := range map[string]func(string){cfg.Dir: b.changed, domainsDir: b.peerChanged} {
+		w, err := cfg.Store.Watch(path, f)
+		if err != nil {
+			return nil, fmt.Errorf("tpmback: watching %s: %w", path, err)
+		}
+		b.watches = append(b.watches, w)
 	}
 	return b, nil
 }
 
-// changed is the watch's callback. It only notes what to look at.
+// changed is the callback of our own directory's watch. It only notes what to look at.
 func (b *Backend) changed(path string) {
 	rest, ok := strings.CutPrefix(path, b.cfg.Dir+"/")
 	if !ok {
@@ -123,21 +126,11 @@ func (b *Backend) scan() {
 		b.again = b.cfg.Channels.Now() + int64(b.cfg.Delays.Retry)
 		return
 	}
-	refused := 0
 	for _, fe := range found {
-		if b.devices[fe] != nil {
-			continue
+		if b.devices[fe] == nil {
+			b.add(fe)
 		}
-		if len(b.order) >= b.cfg.MaxFrontends {
-			refused++
-			continue
-		}
-		b.add(fe)
 	}
-	if refused > b.refused {
-		b.cfg.Logf("tpmback: %d devices are not served, the limit is %d", refused, b.cfg.MaxFrontends)
-	}
-	b.refused = refused
 	for _, d := range b.order {
 		if !slices.Contains(found, d.fe) {
 			d.dirtyOwn = true
@@ -188,13 +181,19 @@ func (b *Backend) forget(d *device) {
 			b.next--
 		}
 	}
-	if b.refused > 0 {
-		b.rescan = true // there is room for one more
-	}
+	b.askAgain() // there is room for one more
 }
 
-// Len is the number of devices that are known, connected or not.
-func (b *Backend) Len() int { return len(b.order) }
+// Len is the number of devices that are known and not refused, connected or not.
+func (b *Backend) Len() int {
+	n := 0
+	for _, d := range b.order {
+		if !d.refused {
+			n++
+		}
+	}
+	return n
+}
 
 // Next returns a request that waits, or nil. Frontends take turns. The caller
 // answers every request, at any time and in any order; until then its frontend
@@ -224,7 +223,9 @@ func (b *Backend) Close() {
 	for _, d := range b.order {
 		d.stop()
 	}
-	if err := b.watch.Close(); err != nil {
-		b.cfg.Logf("tpmback: %v", err)
+	for _, w := range b.watches {
+		if err := w.Close(); err != nil {
+			b.cfg.Logf("tpmback: %v", err)
+		}
 	}
 }

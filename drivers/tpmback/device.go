@@ -16,7 +16,9 @@ type device struct {
 	front string // the frontend's, once it is known
 	uuid  UUID
 	at    Attachment
-	watch *xenstore.Watch // of the frontend's state
+
+	follows bool // the frontend's state counts
+	refused bool // there is no room for it
 
 	machine   xenbus.Backend
 	closed    bool // the frontend closed before the toolstack wanted it
@@ -38,7 +40,7 @@ const readRetry = int64(1e9)
 func (d *device) now() int64 { return d.b.cfg.Channels.Now() }
 
 func (d *device) deadline() int64 {
-	if d.dirtyOwn || d.dirtyPeer && d.watch != nil {
+	if d.dirtyOwn || d.dirtyPeer && d.follows {
 		return 0
 	}
 	at := d.linesDue()
@@ -61,7 +63,7 @@ func (d *device) poll(now int64) {
 		d.dirtyOwn = false
 		d.retry("our directory", d.readOwn())
 	}
-	if d.dirtyPeer && d.watch != nil {
+	if d.dirtyPeer && d.follows {
 		d.dirtyPeer = false
 		d.retry("the frontend's state", d.readPeer())
 	}
@@ -119,7 +121,7 @@ func (d *device) do(a xenbus.Action) {
 			d.logf("removing our directory: %v", err)
 		}
 	case xenbus.Forget:
-		d.unwatch()
+		d.unfollow()
 		d.b.forget(d)
 		d.detach()
 	}
@@ -184,7 +186,7 @@ var errRevived = errors.New("the toolstack attached the device again")
 func (d *device) stop() {
 	phase := d.machine.Phase
 	d.disconnect()
-	d.unwatch()
+	d.unfollow()
 	if phase == xenbus.BackConnected || phase == xenbus.BackConnecting {
 		d.show(xenbus.InitWait)
 	}

@@ -365,16 +365,21 @@ func TestMaxFrontends(t *testing.T) {
 	l.cfg.MaxFrontends = 2
 	l.start()
 	f, g := l.up(5, drivertest.UUID1), l.up(6, drivertest.UUID2)
-	l.h.NewDomain(7)
-	if _, err := l.ts.AddVTPM(7, backendDom, 0, drivertest.UUID3); !errors.Is(err, xentest.ErrNoBackend) {
-		t.Fatalf("the third device: %v", err)
+	h := l.guest(7, drivertest.UUID3) // the toolstack is content
+	must(t, h.Probe())
+	if err := h.Connect(5 * time.Second); err == nil {
+		t.Fatal("the third device was connected")
 	}
 	works(t, f, 20)
 	must(t, l.ts.Destroy(g.Dom))
-	h := &drivertest.LinuxFront{Dom: l.h.Domain(7), Dev: xentest.Device{Kind: "vtpm", Frontend: 7, Backend: backendDom}}
-	must(t, h.Probe())
-	must(t, h.Connect(2*time.Second)) // there is room now
-	works(t, h, 20)
+	l.inState(h.Dev, "2") // there is room now
+	works(t, f, 20)
+	i := l.guest(8, "41424344-4546-4748-494a-4b4c4d4e4f50")
+	must(t, i.Probe())
+	if err := i.Connect(5 * time.Second); err == nil {
+		t.Fatal("the third device was connected")
+	}
+	must(t, l.ts.Detach(i.Dev))
 	works(t, f, 20)
 }
 

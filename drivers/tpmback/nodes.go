@@ -34,7 +34,7 @@ func (d *device) readOwn() error {
 		return err
 	}
 	renewed := false
-	if d.machine.Phase != xenbus.BackNew && online != "0" {
+	if d.machine.Phase != xenbus.BackNew && !d.refused && online != "0" {
 		if renewed, err = d.renewed(state); err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (d *device) readOwn() error {
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackAskedAgain})
 	case online == "0":
 		d.apply(xenbus.BackEvent{Kind: xenbus.BackOffline})
-	case d.machine.Phase == xenbus.BackNew:
+	case d.machine.Phase == xenbus.BackNew || d.machine.Phase == xenbus.BackRefused:
 		return d.start()
 	case renewed:
 		return d.restart()
@@ -55,12 +55,18 @@ func (d *device) readOwn() error {
 // restart takes in a device that was made anew in the same place, before we had
 // noticed the removal. It begins with the end of the old one's connection.
 func (d *device) restart() error {
-	d.unwatch()
+	d.unfollow()
 	d.disconnect()
 	d.detach()
 	d.b.attach(d)
 	d.tried = ringNodes{}
-	if err := d.identify(); err != nil {
+	err := d.identify()
+	if noRoom(err) {
+		d.machine = xenbus.Backend{}
+		d.refuse(err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	d.apply(xenbus.BackEvent{Kind: xenbus.BackReset})
@@ -68,21 +74,33 @@ func (d *device) restart() error {
 	return nil
 }
 
-// start takes a new device in.
+// start takes a new device in, if there is room for it.
 func (d *device) start() error {
-	if err := d.identify(); err != nil {
+	err := d.admit()
+	if err == nil {
+		err = d.identify()
+	}
+	if noRoom(err) {
+		d.refuse(err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
+	d.refused = false
 	d.apply(xenbus.BackEvent{Kind: xenbus.BackStart})
 	d.dirtyPeer = true
 	return nil
 }
 
 // identify reads who the frontend is and what it is called, says that we speak
-// protocol 2 and serve early, and follows the frontend's state from now on.
+// protocol 2, and follows the frontend's state from now on.
 func (d *device) identify() error {
 	store := d.b.cfg.Store
 	id, err := xenbus.ReadDomID(store, d.dir+"/frontend-id")
+	if errors.Is(err, xenstore.ErrNotExist) {
+		id, err = d.fe.Domain, nil // an earlier attempt has removed it
+	}
 	if err != nil {
 		return err
 	}
@@ -90,7 +108,7 @@ func (d *device) identify() error {
 	if err != nil {
 		return err
 	}
-	home := fmt.Sprintf("/local/domain/%d/", d.fe.Domain)
+	home := fmt.Sprintf("%s/%d/", domainsDir, d.fe.Domain)
 	if id != d.fe.Domain || !strings.HasPrefix(front, home) || xenstore.CheckPath(front) != nil {
 		return fmt.Errorf("%w: frontend %.80q, frontend-id %d", xenbus.ErrBadNode, front, id)
 	}
@@ -102,21 +120,25 @@ func (d *device) identify() error {
 		return err
 	}
 	d.b.name(&d.at, d.uuid)
-	err = store.Transaction(func(tx *xenstore.Tx) error {
-		if _, err := xenbus.ReadState(tx, d.dir); err != nil {
-			return err
-		}
-		if err := tx.Write(d.dir+"/"+tpmif.NodeProtocol2, "1"); err != nil {
-			return err
-		}
-		return tx.Write(d.dir+"/"+tpmif.NodeEarly, "1")
-	})
+	err = store.Transaction(d.announce)
 	if err != nil {
 		return err
 	}
-	d.front = front
-	d.watch, err = store.Watch(front+"/state", func(string) { d.dirtyPeer = true })
-	return err
+	d.front, d.follows = front, true
+	return nil
+}
+
+// announce says that we speak protocol 2, in place of what nobody reads.
+func (d *device) announce(tx *xenstore.Tx) error {
+	if _, err := xenbus.ReadState(tx, d.dir); err != nil {
+		return err
+	}
+	for _, name := range spareNodes {
+		if err := tx.Rm(d.dir + "/" + name); err != nil && !errors.Is(err, xenstore.ErrNotExist) {
+			return err
+		}
+	}
+	return tx.Write(d.dir+"/"+tpmif.NodeProtocol2, "1")
 }
 
 // ParseUUID reads a uuid in the usual form of 36 characters.
@@ -133,15 +155,8 @@ func ParseUUID(text string) (UUID, error) {
 	return u, nil
 }
 
-func (d *device) unwatch() {
-	if d.watch == nil {
-		return
-	}
-	if err := d.watch.Close(); err != nil {
-		d.logf("%v", err)
-	}
-	d.watch, d.dirtyPeer = nil, false
-}
+// unfollow forgets the frontend's state.
+func (d *device) unfollow() { d.follows, d.dirtyPeer = false, false }
 
 // readPeer looks at the frontend's state, and at its ring when it has one.
 func (d *device) readPeer() error {

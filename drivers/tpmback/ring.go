@@ -39,6 +39,9 @@ func (d *device) connect() xenbus.BackEvent {
 		return xenbus.BackEvent{Kind: xenbus.BackConnectFailed, Blameless: ours}
 	}
 	d.logf("connected, uuid %v, page %d, port %d", d.uuid, nodes.ref, d.ring.port)
+	// A frontend of ours sends its first command on this, while we still show
+	// InitWait to the toolstack.
+	d.notify(d.ring)
 	if f := d.b.cfg.Connected; f != nil {
 		f(d.fe, d.uuid)
 	}

@@ -9,7 +9,11 @@
 // for exactly that state; a frontend that republishes its ring is reconnected;
 // removal is what libxl asks for by online=0, and its own directory goes last;
 // a vTPM that stops shows neither Closing nor Closed, because its guests would
-// drop their TPM for good.
+// drop their TPM for good. A device for which there is no room is shown Closed,
+// and taken in when there is.
+//
+// xenstored limits what a domain owns and watches, and a manager has many
+// frontends: each costs six nodes (see Room), and two watches serve all of them.
 //
 // Threat model: a frontend owns its page, its events, its directory and its
 // timing. A bad request gets a TPM error, a bad peer is disconnected, and
@@ -69,7 +73,7 @@ type Config struct {
 	Channels     evtchn.Channels
 	Grants       gnttab.Grants
 	Dir          string               // default "backend/vtpm", relative to our own domain
-	MaxFrontends int                  // more are left alone and logged; default 64
+	MaxFrontends int                  // more are refused; default 64
 	Delays       Delays               // zero fields: defaults
 	Logf         func(string, ...any) // may be nil
 

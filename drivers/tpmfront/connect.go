@@ -56,13 +56,7 @@ func (w driver) Check(r xenbus.Reader, backendDir string) error {
 }
 
 // Early implements xenbus.EarlyDriver.
-func (w driver) Early(r xenbus.Reader, backendDir string) error {
-	early, err := xenbus.ReadFlag(r, backendDir+"/"+tpmif.NodeEarly)
-	if err != nil || !early {
-		return err
-	}
-	return w.Check(r, backendDir)
-}
+func (w driver) Early(r xenbus.Reader, backendDir string) error { return w.Check(r, backendDir) }
 
 // Port implements xenbus.FrontDriver.
 func (w driver) Port() evtchn.Port {

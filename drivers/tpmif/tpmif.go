@@ -44,8 +44,6 @@ const (
 	NodeRingRef      = "ring-ref"
 	NodeEventChannel = "event-channel"
 	NodeProtocol2    = "feature-protocol-v2"
-	// NodeEarly, ours, says that a backend in InitWait serves a published ring.
-	NodeEarly = "feature-early-requests"
 	// NodeForDomain, ours, is written by the toolstack's side into the backend's
 	// directory: the number of the domain that this frontend works for.
 	NodeForDomain = "for-domain"

@@ -82,6 +82,11 @@ func New(c Config) (*App, error) {
 		return nil, fmt.Errorf("taking in vTPM domains: %w", err)
 	}
 	c.Store.SetIdle(a.back.Poll)
+	if r, err := a.back.Room(); err != nil {
+		c.Logf("counting this domain's nodes in xenstore: %v", err)
+	} else {
+		c.Logf("%v; this program takes %d", r, MaxFrontends)
+	}
 	mc := manager.Config{Clock: c.Channels.Now, SaveRate: c.Options.SaveRate, PCRs: c.Options.PCRs, RollbackOff: c.Options.RollbackOff, Forget: c.Options.Forget, Authority: c.Options.Authority, Adopt: c.Options.Adopt,
 		Rand: c.Rand, Now: c.Now, Logf: c.Logf}
 	if hw, err := a.openTPM(); err != nil {

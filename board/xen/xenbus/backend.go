@@ -17,12 +17,14 @@ const (
 	BackClosing                     // shows Closing until the frontend is Closed
 	BackClosed                      // shows Closed for a moment, then InitWait
 	BackRemoving                    // shows Closed for a moment, then goes away
+	BackRefusing                    // shows InitWait, for the toolstack to see, and cannot serve
+	BackRefused                     // shows Closed: there is no room for the device
 	BackGone                        // finished
 )
 
 var backPhaseNames = [...]string{
 	"New", "Hold", "Early", "InitWait", "Connecting", "Connected", "Closing", "Closed",
-	"Removing", "Gone",
+	"Removing", "Refusing", "Refused", "Gone",
 }
 
 func (p BackPhase) String() string {
@@ -48,11 +50,12 @@ const (
 	BackConnectFailed                      // Connect failed
 	BackFault                              // the frontend broke the ring's rules
 	BackAskedAgain                         // the toolstack wrote Closing over our Closed
+	BackRefuse                             // there is no room for this device
 )
 
 var backEventNames = [...]string{
 	"Start", "Frontend", "FrontendGone", "Offline", "Reset", "DirGone", "Timer",
-	"ConnectOK", "ConnectFailed", "Fault", "AskedAgain",
+	"ConnectOK", "ConnectFailed", "Fault", "AskedAgain", "Refuse",
 }
 
 func (k BackEventKind) String() string {
@@ -118,8 +121,12 @@ func (b *Backend) Step(ev BackEvent) []Action {
 		}
 	}
 	switch {
-	case b.Phase == BackNew && ev.Kind == BackStart:
+	case (b.Phase == BackNew || b.Phase == BackRefused) && ev.Kind == BackStart:
 		return b.hold()
+	case b.Phase == BackNew && ev.Kind == BackRefuse:
+		// The toolstack gets what it waits for, so that the frontend's domain
+		// runs and can be told.
+		return b.enter(BackRefusing, show(InitWait), arm(TimerInitWait))
 	case b.Phase == BackConnecting && ev.Kind == BackConnectOK:
 		b.mapped, b.failures, b.wants = true, 0, false
 		if b.held {
@@ -225,6 +232,8 @@ func (b *Backend) timer() []Action {
 		return b.enter(BackInitWait)
 	case BackEarly:
 		return b.enter(BackConnected, show(Connected))
+	case BackRefusing:
+		return b.enter(BackRefused, show(Closed))
 	case BackClosed:
 		return b.enter(BackInitWait, show(InitWait))
 	case BackClosing:

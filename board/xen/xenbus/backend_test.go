@@ -45,7 +45,7 @@ func (ev BackEvent) String() string {
 // backEvents is every event there is.
 func backEvents() []BackEvent {
 	var evs []BackEvent
-	for k := BackStart; k <= BackAskedAgain; k++ {
+	for k := BackStart; k <= BackRefuse; k++ {
 		if k != BackFrontend {
 			evs = append(evs, BackEvent{Kind: k})
 			if k == BackConnectFailed {
@@ -192,6 +192,13 @@ func TestBackendNamed(t *testing.T) {
 		{"a broken ring is not taken again", with(BackEvent{Kind: BackFault}, fe(Connected)), "", BackClosing},
 		{"but a new one is", with(BackEvent{Kind: BackFault}, ring(Initialised)), "show InitWait, Connect", BackConnecting},
 		{"driver restarted without closing", with(fe(Initialising)), "Disconnect, show InitWait", BackInitWait},
+		{"no room: the toolstack sees InitWait", []BackEvent{{Kind: BackRefuse}}, "show InitWait, arm InitWait", BackRefusing},
+		{"no room: a fast frontend is not connected", []BackEvent{{Kind: BackRefuse}, ring(Initialised)}, "", BackRefusing},
+		{"no room: then the frontend is told", []BackEvent{{Kind: BackRefuse}, timer}, "show Closed", BackRefused},
+		{"no room: still none", []BackEvent{{Kind: BackRefuse}, timer, {Kind: BackRefuse}}, "", BackRefused},
+		{"no room: there is room now", []BackEvent{{Kind: BackRefuse}, timer, start}, "show InitWait, arm InitWait", BackHold},
+		{"no room: detach", []BackEvent{{Kind: BackRefuse}, timer, off}, "show Closed, arm Remove", BackRemoving},
+		{"no room is no matter of a device that is served", with(BackEvent{Kind: BackRefuse}), "", BackConnected},
 		{"absurd state", with(fe(Unknown)), "", BackConnected},
 		{"reconfiguring is not ours", with(fe(Reconfiguring)), "", BackConnected},
 	}
@@ -281,6 +288,6 @@ func checkBackStep(t *testing.T, before, after Backend, ev BackEvent, acts []Act
 // mayClose says when a frontend may be shown Closing or Closed: when it began,
 // when the device goes, or when it broke the rules.
 func mayClose(before, after Backend, ev BackEvent) bool {
-	return after.Offline || ev.Kind == BackFault || ev.Kind == BackConnectFailed && !ev.Blameless && before.failures == maxConnects-1 ||
+	return after.Offline || before.Phase == BackRefusing || ev.Kind == BackFault || ev.Kind == BackConnectFailed && !ev.Blameless && before.failures == maxConnects-1 ||
 		ev.Kind == BackFrontend && (ev.Frontend == Closing || ev.Frontend == Closed)
 }

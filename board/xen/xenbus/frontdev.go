@@ -29,8 +29,8 @@ type FrontDriver interface {
 
 // An EarlyDriver is a FrontDriver that can use its ring before the backend shows Connected.
 type EarlyDriver interface {
-	// Early is told that the backend shows InitWait although the ring is published. A backend may have to keep
-	// that state readable for the toolstack and yet serve.
+	// Early is told that the backend has sent an event, so that it has taken the ring, although it shows
+	// InitWait: it may have to keep that state readable for the toolstack and yet serve.
 	Early(r Reader, backendDir string) error
 }
 
@@ -67,6 +67,8 @@ type FrontDevice struct {
 	unshown              State // our state, if it could not be written
 	polling              bool
 	rang                 bool  // an event came since the last Look
+	called               bool  // an event came since the last Publish
+	mayEarly             bool  // the machine has asked for Early
 	err                  error // why the last attempt failed
 }
 
@@ -144,6 +146,20 @@ func (d *FrontDevice) Poll() {
 			d.report("reading the backend's state", d.follow())
 		}
 	}
+	d.early()
+}
+
+// early lets the driver use its ring if the backend has called while it shows InitWait.
+func (d *FrontDevice) early() {
+	w, ok := d.cfg.Driver.(EarlyDriver)
+	if !ok || !d.mayEarly || !d.called || d.fe.Phase != FrontPublished {
+		return
+	}
+	d.mayEarly = false
+	if err := w.Early(d.cfg.Store, d.backend); err != nil {
+		d.cfg.Logf("xenbus: %s: %v", d.dir, err) // Connected comes all the same
+	}
+	d.rang = true // our owner may wait for just that: let it look before it sleeps
 }
 
 func (d *FrontDevice) report(what string, err error) {
@@ -166,6 +182,9 @@ func (d *FrontDevice) apply(ev FrontEvent) {
 			if result := d.do(a); result != nil {
 				next = result
 			}
+		}
+		if before == FrontPublished && d.fe.Phase == FrontClosed {
+			d.err = fmt.Errorf("%s: the backend in domain %d refuses the device; its log has the reason", d.dir, d.domain)
 		}
 		if before != d.fe.Phase {
 			// A backend that is where we wait for it already sends no event. After
@@ -198,12 +217,7 @@ func (d *FrontDevice) do(a Action) *FrontEvent {
 		}
 		return &FrontEvent{Kind: FrontPublishOK}
 	case Early:
-		if w, ok := d.cfg.Driver.(EarlyDriver); ok {
-			if err := w.Early(d.cfg.Store, d.backend); err != nil {
-				d.cfg.Logf("xenbus: %s: %v", d.dir, err) // Connected comes all the same
-			}
-			d.rang = true // our owner may wait for just that: let it look before it sleeps
-		}
+		d.mayEarly = true
 	case Check:
 		if err := d.cfg.Driver.Check(d.cfg.Store, d.backend); Transient(err) {
 			d.report("reading what the backend offers", err)
@@ -234,6 +248,7 @@ func (d *FrontDevice) show(s State) {
 
 // publish writes what the driver wants the backend to know, all at once.
 func (d *FrontDevice) publish() error {
+	d.called, d.mayEarly = false, false
 	nodes, err := d.cfg.Driver.Publish(d.domain)
 	if err != nil {
 		return fmt.Errorf("sharing with domain %d: %w", d.domain, err)

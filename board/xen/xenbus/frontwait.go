@@ -21,7 +21,7 @@ const idleSlice = int64(50 * time.Millisecond)
 // keep every wait of the domain, also those for others, from sleeping.
 func (d *FrontDevice) listen() {
 	if p := d.cfg.Driver.Port(); p != 0 && d.cfg.Channels.TestClear(p) {
-		d.rang = true
+		d.rang, d.called = true, true
 	}
 }
 

@@ -65,5 +65,8 @@ func serverError(op, path string, payload []byte) *Error {
 		}
 	}
 	errno, _ := abi.ErrnoByName(name)
+	if name == "EQUOTA" { // oxenstored's own
+		errno = abi.EDQUOT
+	}
 	return &Error{Op: op, Path: path, Errno: errno, Name: name}
 }

@@ -24,12 +24,8 @@ const inWaitingDevice = 9
 // frontendInWaiting makes the directories as soon as the domain with the coming number is introduced to xenstore, and
 // follows the backend's state from then on, for at most the limit. It returns when the watches are set.
 func frontendInWaiting(id int, limit time.Duration) (*inWaiting, error) {
-	w := &inWaiting{
-		id:    abi.DomID(id),
-		front: fmt.Sprintf("/local/domain/0/device/vtpm/%d", inWaitingDevice),
-		back:  fmt.Sprintf("/local/domain/%d/backend/vtpm/0/%d", id, inWaitingDevice),
-		seen:  make(chan error, 1),
-	}
+	w := &inWaiting{id: abi.DomID(id), seen: make(chan error, 1)}
+	w.front, w.back = deviceDirs(id, inWaitingDevice)
 	ready := make(chan error, 1)
 	go func() {
 		err := withXenstore(func(c *xenstore.Client, x xenbusFile) error { return w.follow(c, x, limit, ready) })
@@ -75,42 +71,47 @@ func (w *inWaiting) follow(c *xenstore.Client, x xenbusFile, limit time.Duration
 	return fmt.Errorf("lab: %s did not show InitWait within %v", w.back, limit)
 }
 
-// plug makes both directories. Either side owns its own and lets the other read it.
+// plug makes both directories.
 func (w *inWaiting) plug(c *xenstore.Client) error {
-	frontPerms := []xenstore.Perm{{Dom: 0}, {Dom: w.id, Read: true}}
-	backPerms := []xenstore.Perm{{Dom: w.id}, {Dom: 0, Read: true}}
-	return c.Transaction(func(tx *xenstore.Tx) error {
-		for _, n := range []struct {
-			dir, name, value string
-			perms            []xenstore.Perm
-		}{
-			{w.front, "/backend", w.back, frontPerms},
-			{w.front, "/backend-id", fmt.Sprint(w.id), frontPerms},
-			{w.front, "/handle", fmt.Sprint(inWaitingDevice), frontPerms},
-			{w.front, "/state", "1", frontPerms},
-			{w.back, "/frontend", w.front, backPerms},
-			{w.back, "/frontend-id", "0", backPerms},
-			{w.back, "/online", "1", backPerms},
-			{w.back, "/uuid", dom0UUID, backPerms},
-			{w.back, "/state", "1", backPerms},
-		} {
-			err := tx.Write(n.dir+n.name, n.value)
-			for _, path := range []string{n.dir, n.dir + n.name} {
-				if err == nil {
-					err = tx.SetPerms(path, n.perms)
-				}
-			}
-			if err != nil {
-				return err
+	return c.Transaction(func(tx *xenstore.Tx) error { return plugDom0(tx, w.id, inWaitingDevice, dom0UUID) })
+}
+
+// plugDom0 makes the directories of a vTPM device of dom0's, with all that libxl writes. Either side owns its own and
+// lets the other read it; those above the backend's stay the toolstack's. What is made in a directory is like it.
+func plugDom0(tx *xenstore.Tx, backend abi.DomID, devid int, uuid string) error {
+	front, back := deviceDirs(int(backend), devid)
+	for _, d := range []struct {
+		path  string
+		perms []xenstore.Perm
+		nodes [][2]string
+	}{
+		{fmt.Sprintf("/local/domain/%d/backend/vtpm", backend), []xenstore.Perm{{Dom: 0}, {Dom: backend, Read: true}}, nil},
+		{fmt.Sprintf("/local/domain/%d/backend/vtpm/0", backend), []xenstore.Perm{{Dom: 0}, {Dom: backend, Read: true}}, nil},
+		{front, []xenstore.Perm{{Dom: 0}, {Dom: backend, Read: true}}, [][2]string{
+			{"backend", back}, {"backend-id", fmt.Sprint(backend)}, {"handle", fmt.Sprint(devid)}, {"state", "1"}}},
+		{back, []xenstore.Perm{{Dom: backend}, {Dom: 0, Read: true}}, [][2]string{
+			{"frontend", front}, {"frontend-id", "0"}, {"online", "1"}, {"handle", fmt.Sprint(devid)}, {"uuid", uuid},
+			{"resume", "False"}, {"state", "1"}}},
+	} {
+		err := tx.Mkdir(d.path)
+		if err == nil {
+			err = tx.SetPerms(d.path, d.perms)
+		}
+		for _, n := range d.nodes {
+			if err == nil {
+				err = tx.Write(d.path+"/"+n[0], n[1])
 			}
 		}
-		for _, path := range []string{"backend", "backend/vtpm", "backend/vtpm/0"} {
-			if err := tx.SetPerms(fmt.Sprintf("/local/domain/%d/%s", w.id, path), backPerms); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// deviceDirs are the two directories of a vTPM device of dom0's.
+func deviceDirs(backend, devid int) (front, back string) {
+	return fmt.Sprintf("/local/domain/0/device/vtpm/%d", devid), fmt.Sprintf("/local/domain/%d/backend/vtpm/0/%d", backend, devid)
 }
 
 // wait returns when the backend showed InitWait, and takes everything away again.

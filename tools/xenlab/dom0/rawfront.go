@@ -106,14 +106,26 @@ func (f *rawFront) newRing() error {
 
 // publish writes the present ring into xenstore and waits until the backend has connected.
 func (f *rawFront) publish() error {
+	err := f.offer()
+	if err == nil {
+		err = f.connected()
+	}
+	return err
+}
+
+// offer writes the present ring into xenstore.
+func (f *rawFront) offer() error {
 	err := xsWrite(f.path+"/ring-ref", fmt.Sprint(f.ref), f.path+"/event-channel", fmt.Sprint(f.port),
 		f.path+"/feature-protocol-v2", "1")
 	if err == nil {
 		err = xsWrite(f.path+"/state", "3")
 	}
-	if err == nil {
-		err = waitState(f.backend, "4")
-	}
+	return err
+}
+
+// connected waits until the backend has taken what was offered.
+func (f *rawFront) connected() error {
+	err := waitState(f.backend, "4")
 	if err == nil {
 		err = xsWrite(f.path+"/state", "4")
 	}
@@ -121,7 +133,7 @@ func (f *rawFront) publish() error {
 }
 
 // stateLimit bounds what a backend does on its own.
-const stateLimit = 20 * time.Second
+const stateLimit = time.Minute
 
 func waitState(dir, want string) error {
 	return waitEvery(100*time.Millisecond, stateLimit, dir+" to be in state "+want, func() bool {

@@ -60,7 +60,7 @@ var dom0Optional = []string{"xen-tpmfront"}
 var guestModules = []string{"xen-tpmfront"}
 
 // dom0Programs are relative to the folder of Xen's tools.
-var dom0Programs = []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0"}
+var dom0Programs = []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0", "xenstore-control"}
 
 // dom0Common are the toolstack's programs that carry no version in their path.
 var dom0Common = []string{"usr/bin/xenstore-read", "usr/bin/xenstore-write", "usr/bin/xenstore-ls",
