@@ -31,8 +31,8 @@ type Config struct {
 	// Report, if set, gives a line about memory and CPU time; it is logged when
 	// the program ends and, with loglevel=debug, every 1000 commands.
 	Report func() string
-	// ConnectWait is how long the manager and the disk are waited for at the
-	// start; 0 means 30 s.
+	// ConnectWait is how long one attempt to connect the manager or the disk
+	// takes; 0 means 30 s.
 	ConnectWait time.Duration
 }
 
@@ -43,9 +43,17 @@ type App struct {
 	back *tpmback.Backend
 	mgr  *tpmfront.Device
 	disk *blkfront.Disk
-	svc  *service.Service
+	svc  *service.Service // nil: not yet
 	stop bool
 	lost error // xenstore is gone
+
+	phase      phase
+	nextTry    int64 // when to try again, in starting, refused and holding
+	pause      int64 // the next pause between attempts
+	hadManager bool  // the manager was connected when we last looked
+	silent     int   // commands in a row that the manager has not answered
+	complaints []string
+	queue      queue
 
 	breath int64 // when breathe last looked at the handshakes
 
@@ -78,6 +86,10 @@ func (a *App) reportLines() {
 	}
 }
 
+// managerWait is how long the manager may take for an answer before we look
+// whether it is still there.
+const managerWait = 60 * time.Second
+
 // reportEvery is how many commands lie between two reports.
 const reportEvery = 1000
 
@@ -91,7 +103,7 @@ func New(cfg Config) (*App, error) {
 	if cfg.ConnectWait <= 0 {
 		cfg.ConnectWait = 30 * time.Second
 	}
-	a := &App{cfg: cfg}
+	a := &App{cfg: cfg, pause: firstPause}
 	console := cfg.Logf
 	a.lines = budget.Console[tpmback.Frontend]{Logf: console, Now: cfg.Channels.Now,
 		Who: func(f tpmback.Frontend) string { return fmt.Sprintf("vtpm: guest %v", f) }}
@@ -117,13 +129,13 @@ func New(cfg Config) (*App, error) {
 func (a *App) Stop() { a.stop = true }
 
 // Run brings up the TPM and serves until Stop. Its only error is a lost
-// connection to xenstore.
+// connection to xenstore. What manager or disk cannot do now is tried again; what
+// they refuse for good leaves the TPM in failure mode.
 func (a *App) Run() error {
-	a.start()
 	for !a.stop && a.lost == nil {
 		// What waited inside may have taken in events of others: look again before
 		// sleeping.
-		if a.serve() || a.certify() || a.stop || a.lost != nil {
+		if a.attempt() || a.serve() || a.certify() || a.stop || a.lost != nil {
 			continue
 		}
 		if !a.cfg.Store.Pending() {
@@ -134,55 +146,9 @@ func (a *App) Run() error {
 	return a.lost
 }
 
-// start never fails: what goes wrong is logged, and the TPM is in failure mode.
-func (a *App) start() {
-	err := a.optErr
-	if err == nil {
-		err = a.connect()
-	}
-	sc := service.StartConfig{
-		Options: a.opts, Logf: a.cfg.Logf, OpenError: err,
-		Clock: func() int64 { return a.cfg.Channels.Now() / int64(time.Millisecond) },
-	}
-	if err == nil {
-		sc.Disk = a.disk
-		sc.Manager = &proto.Client{S: a.mgr}
-		sc.Entropy = service.NewEntropy(sc.Manager, a.cfg.Logf)
-		a.greet(sc.Manager)
-	}
-	a.svc = service.Start(sc)
-	a.svc.SetClosed(a.back.Closed)
-	if !a.svc.Failed() {
-		a.cfg.Logf("vtpm: ready")
-	}
-}
-
-// connect opens the manager and the disk.
-func (a *App) connect() error {
-	var err error
-	a.mgr, err = tpmfront.Open(tpmfront.Config{
-		Store: a.cfg.Store, Channels: a.cfg.Channels, Grants: a.cfg.Grants,
-		Idle: a.idle, Logf: a.driverLogf, ConnectWait: a.cfg.ConnectWait,
-	})
-	if err != nil {
-		return fmt.Errorf("connecting the manager (is it running, and named in this domain's vtpm= line?): %w", err)
-	}
-	a.disk, err = blkfront.Open(blkfront.Config{
-		Store: a.cfg.Store, Channels: a.cfg.Channels, Grants: a.cfg.Grants,
-		Idle: a.idle, Logf: a.driverLogf, ConnectWait: a.cfg.ConnectWait,
-	})
-	if err != nil {
-		return fmt.Errorf("connecting the disk: %w", err)
-	}
-	if a.disk.ReadOnly() {
-		return errors.New("the disk is read-only; use access=w")
-	}
-	return nil
-}
-
-// greet asks who the manager is, for the log. Xen's own does not know the
-// question.
-func (a *App) greet(c *proto.Client) {
+// greet asks who the manager is, for the log, and whether it answers. Xen's own
+// does not know the question.
+func (a *App) greet(c *proto.Client) error {
 	h, err := c.Hello()
 	var refused proto.Result
 	switch {
@@ -191,11 +157,13 @@ func (a *App) greet(c *proto.Client) {
 	case errors.As(err, &refused):
 		a.cfg.Logf("vtpm: a manager without this project's extensions (%v)", err)
 	default:
-		a.cfg.Logf("vtpm: greeting the manager: %v", err)
+		return fmt.Errorf("greeting the manager: %w", err)
 	}
+	return nil
 }
 
-// idle runs while something else waits: handshakes go on, commands do not.
+// idle runs while something else waits: handshakes go on, commands do not, but
+// none waits for longer than a guest may.
 func (a *App) idle() {
 	if err := a.cfg.Store.Dispatch(); err != nil {
 		a.lost = err
@@ -207,6 +175,11 @@ func (a *App) idle() {
 	}
 	if a.disk != nil {
 		a.disk.Poll()
+	}
+	if a.phase == starting || a.phase == holding {
+		now := a.cfg.Channels.Now()
+		a.queue.take(a.back, now)
+		a.queue.expire(now, a.answer)
 	}
 }
 
@@ -221,7 +194,7 @@ const (
 // help. It reports whether it did anything.
 func (a *App) certify() bool {
 	now := a.cfg.Channels.Now()
-	if a.provision > now {
+	if !a.canCertify() || a.provision > now {
 		return false
 	}
 	a.breath = now
@@ -231,8 +204,14 @@ func (a *App) certify() bool {
 	if again && a.tries < provisionTries {
 		a.provision = a.cfg.Channels.Now() + provisionAgain<<(a.tries-1)
 	}
+	if a.svc.Held() {
+		a.happened(unknown, nil)
+	}
 	return true
 }
+
+// canCertify reports whether there is a TPM, and a manager to ask.
+func (a *App) canCertify() bool { return a.phase == serving && a.mgr != nil && a.mgr.Connected() }
 
 // breathEvery is how long a command may compute before handshakes are looked
 // at.
@@ -253,11 +232,29 @@ func (a *App) breathe() {
 func (a *App) serve() bool {
 	a.idle()
 	a.reportLines()
-	req := a.back.Next()
-	if req == nil {
+	if a.phase == starting || a.phase == holding {
 		return false
 	}
+	a.queue.expire(a.cfg.Channels.Now(), a.answer)
+	w := a.queue.next()
+	if w == nil {
+		req := a.back.Next()
+		if req == nil {
+			return false
+		}
+		w = &waiter{req: req, since: a.cfg.Channels.Now()}
+	}
+	a.execute(w)
+	if a.opts.Debug && a.svc.Count()%reportEvery == 0 {
+		a.report()
+	}
+	return true
+}
+
+// execute has a command executed and answers it, or lets it wait.
+func (a *App) execute(w *waiter) {
 	a.breath = a.cfg.Channels.Now()
+	req, had := w.req, a.svc.Why() == nil
 	a.serving = &req.Frontend
 	defer func() { a.serving = nil }()
 	rsp := a.svc.Handle(&service.Request{
@@ -268,13 +265,22 @@ func (a *App) serve() bool {
 			return req.Cancelled()
 		},
 	})
+	switch why := a.svc.Why(); {
+	case rsp == nil:
+		w.done = true
+		a.queue.back(w)
+		a.happened(unknown, nil)
+		return
+	case had && why != nil:
+		a.happened(kindOf(why), why)
+	}
+	a.answer(req, rsp)
+}
+
+func (a *App) answer(req *tpmback.Request, rsp []byte) {
 	if err := req.Respond(rsp); err != nil && !errors.Is(err, tpmback.ErrDisconnected) {
 		a.cfg.Logf("vtpm: answering %v: %v", req.Frontend, err)
 	}
-	if a.opts.Debug && a.svc.Count()%reportEvery == 0 {
-		a.report()
-	}
-	return true
 }
 
 // attachment is a device as the service knows it.
@@ -299,7 +305,13 @@ func (a *App) detached(at tpmback.Attachment, closed bool) {
 
 // deadline is when somebody has something to do without an event.
 func (a *App) deadline() int64 {
-	d := min(a.back.Deadline(), a.provision, a.quiet)
+	d := min(a.queue.deadline(a.back.Deadline()), a.quiet)
+	switch {
+	case a.canCertify():
+		d = min(d, a.provision)
+	case a.phase != serving && a.phase != failed:
+		d = min(d, a.nextTry)
+	}
 	if a.mgr != nil {
 		d = min(d, a.mgr.Deadline())
 	}
@@ -327,7 +339,7 @@ func (a *App) close() {
 }
 
 func (a *App) report() {
-	if a.cfg.Report != nil {
+	if a.cfg.Report != nil && a.svc != nil {
 		a.cfg.Logf("vtpm: %d commands; %s", a.svc.Count(), a.cfg.Report())
 	}
 }

@@ -100,7 +100,7 @@ func (s *Service) evidence(pcrs proto.PCRSelection, rsp []byte) (proto.Result, [
 	if attest == nil {
 		return proto.BadParameter, nil
 	}
-	if s.quoter == nil {
+	if s.quoter == nil || s.hold.on { // the manager is away
 		return proto.Unavailable, nil
 	}
 	sum := sha256.Sum256(attest)

@@ -12,31 +12,10 @@ import (
 // Keys is the manager as the KeyStore of package state.
 type Keys struct{ Client *proto.Client }
 
-// attempts is how often a call is made whose answer was lost, for a manager
-// that is restarted. Both calls may be repeated: one only asks, the other gives
-// the same record again.
-const attempts = 3
-
-// repeat calls f until the manager has answered, yes or no.
-func repeat(f func() error) error {
-	var err error
-	for range attempts {
-		var refused proto.Result
-		if err = f(); err == nil || errors.As(err, &refused) || errors.Is(err, proto.ErrNoRecord) {
-			return err
-		}
-	}
-	return err
-}
-
 // Load implements state.KeyStore. Only the manager's BAD_PARAMETER means that
 // there is no record; every other refusal is an error.
 func (k Keys) Load() ([]byte, error) {
-	var r proto.Record
-	err := repeat(func() (err error) {
-		r, err = k.Client.LoadHashKey()
-		return err
-	})
+	r, err := k.Client.LoadHashKey()
 	if errors.Is(err, proto.ErrNoRecord) {
 		return nil, state.ErrNoRecord
 	}
@@ -52,7 +31,7 @@ func (k Keys) Save(record []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := repeat(func() error { return k.Client.SaveHashKey(r) }); err != nil {
+	if err := k.Client.SaveHashKey(r); err != nil {
 		return fmt.Errorf("SAVEHASHKEY: %w", err)
 	}
 	return nil
@@ -69,13 +48,16 @@ var pcrBanks = []tpmcrypto.Alg{tpmcrypto.AlgSHA1, tpmcrypto.AlgSHA256, tpmcrypto
 
 // copyHWPCRs copies the hardware PCRs of mask into the TPM's banks of the same
 // algorithms. A bank that the hardware does not have is left as it is; when
-// there is none at all, that is an error. A stock manager has the SHA-1 bank
-// only.
+// there is none at all, that is an error, and so is a question that the manager
+// did not answer. A stock manager has the SHA-1 bank only.
 func copyHWPCRs(c *proto.Client, to PCRInitializer, mask uint32, logf func(string, ...any)) error {
 	done := 0
 	var last error
 	for _, bank := range pcrBanks {
 		values, err := readHWPCRs(c, bank, mask)
+		if refused := proto.Result(0); err != nil && !errors.As(err, &refused) {
+			return err
+		}
 		if err != nil {
 			last = err
 			logf("service: hardware PCRs of bank %#x: %v", uint16(bank), err)
@@ -101,11 +83,7 @@ func copyHWPCRs(c *proto.Client, to PCRInitializer, mask uint32, logf func(strin
 
 // readHWPCRs returns the selected PCRs of one bank in rising order.
 func readHWPCRs(c *proto.Client, bank tpmcrypto.Alg, mask uint32) ([][]byte, error) {
-	var values [][]byte
-	err := repeat(func() (err error) {
-		values, err = c.HwPCRs(proto.PCRSelection{Alg: uint16(bank), Mask: mask})
-		return err
-	})
+	values, err := c.HwPCRs(proto.PCRSelection{Alg: uint16(bank), Mask: mask})
 	if err == nil || bank != tpmcrypto.AlgSHA1 {
 		return values, err
 	}

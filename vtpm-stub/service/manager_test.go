@@ -78,45 +78,6 @@ func TestKeysSave(t *testing.T) {
 	}
 }
 
-// A manager that is restarted loses answers; the calls are repeated. A refusal
-// is final.
-func TestKeysRepeat(t *testing.T) {
-	calls := 0
-	lost := errors.New("backend went away")
-	mgr := func(fail int, result proto.Result) Keys {
-		calls = 0
-		return Keys{&proto.Client{S: senderFunc(func(r proto.Request) (proto.Result, []byte, error) {
-			if calls++; calls <= fail {
-				return 0, nil, lost
-			}
-			if r.Ordinal == proto.OrdLoadHashKey && result == proto.Success {
-				return result, bytes.Repeat([]byte{1}, 64), nil
-			}
-			return result, nil, nil
-		})}}
-	}
-	rec := make([]byte, 64)
-	for _, c := range []struct {
-		fail   int
-		result proto.Result
-		calls  int
-		want   error
-	}{
-		{0, proto.Success, 1, nil}, {2, proto.Success, 3, nil}, {3, proto.Success, 3, lost},
-		{0, proto.Fail, 1, proto.Fail}, {1, proto.Disabled, 2, proto.Disabled},
-	} {
-		if err := mgr(c.fail, c.result).Save(rec); !errors.Is(err, c.want) || calls != c.calls {
-			t.Errorf("save, %d lost, then %v: %v after %d calls", c.fail, c.result, err, calls)
-		}
-		if _, err := mgr(c.fail, c.result).Load(); !errors.Is(err, c.want) || calls != c.calls {
-			t.Errorf("load, %d lost, then %v: %v after %d calls", c.fail, c.result, err, calls)
-		}
-	}
-	if _, err := mgr(0, proto.BadParameter).Load(); err != state.ErrNoRecord || calls != 1 {
-		t.Errorf("%v after %d calls", err, calls)
-	}
-}
-
 // pcrSink records what it is given.
 type pcrSink map[string][]byte
 

@@ -39,7 +39,8 @@ func (s *Service) SetClosed(f func(id uint64) bool) { s.guests.closed = f }
 func (s *Service) Detached(a Attachment, closed bool) { s.guests.leave(a, closed) }
 
 // arrive is guests.arrive for the service's engine. It reports whether the
-// request is to be served.
+// request is to be served. A power cycle that the manager is needed for, who is
+// away, is owed: nothing is served until it is done.
 func (s *Service) arrive(r *Request) bool {
 	if s.engine == nil {
 		return true
@@ -48,11 +49,12 @@ func (s *Service) arrive(r *Request) bool {
 	switch {
 	case refusal != "":
 		s.once(r, fmt.Sprintf("this device is not served until the toolstack attaches it anew: %s", refusal))
+	case err != nil && s.transient(err):
+		s.owe(s.guests.again, err)
 	case err != nil:
-		s.logf("service: FAILURE MODE, guests get TPM_RC_FAILURE: %v", err)
-		s.engine = nil
+		s.lose(err)
 	case e != nil:
-		s.engine = e
+		s.engine, s.hold.kept = e, nil
 	}
-	return refusal == ""
+	return refusal == "" && s.hold.owed == nil
 }

@@ -36,6 +36,7 @@ type guests struct {
 	reset  Reset
 	closed func(id uint64) bool              // has that frontend closed? nil: none has
 	cycle  func(capped bool) (Engine, error) // off and on
+	again  func() (Engine, error)            // the cycle that failed last
 	logf   func(f string, a ...any)
 
 	users   map[uint64]*user     // until their attachment ends
@@ -188,6 +189,7 @@ func (g *guests) obey(a Attachment, r ruling, why string, first bool) (Engine, e
 	}
 	e, err := g.cycle(r == capped)
 	if err != nil {
+		g.again = func() (Engine, error) { return g.cycle(r == capped) }
 		return nil, fmt.Errorf("power cycle for domain %d: %w", a.guest(), err)
 	}
 	return e, nil

@@ -57,6 +57,12 @@ type Service struct {
 	count    uint64
 	refused  map[string]bool // what was logged, so that a guest cannot flood
 	buf      []byte
+
+	hold    hold
+	opening bool             // being brought up: what fails is tried again as a whole
+	passing func(error) bool // the trouble may pass; nil: none does
+	why     error            // why there is no engine, or what a save failed with last
+	clock   func() int64     // ms; may be nil
 }
 
 // New makes a service over an engine that has been started. A nil engine
@@ -84,8 +90,23 @@ func (s *Service) Cancelled() bool {
 }
 
 // Handle answers one packet. The answer is always a well-formed one of at most
-// MaxPacket bytes, and valid until the next call.
+// MaxPacket bytes, and valid until the next call; or nil when it must wait: see
+// Held and Kept.
 func (s *Service) Handle(r *Request) []byte {
+	if rsp := s.repeated(r); rsp != nil {
+		return rsp
+	}
+	rsp := s.handle(r)
+	switch {
+	case !s.hold.on:
+		return rsp
+	case s.hold.owed == nil:
+		s.withhold(r, rsp)
+	}
+	return nil
+}
+
+func (s *Service) handle(r *Request) []byte {
 	s.now = r
 	defer func() { s.now = nil }()
 	s.count++

@@ -2,6 +2,7 @@ package service
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -28,20 +29,27 @@ type StartConfig struct {
 	// OpenError is why there is no disk or no manager; the TPM then runs in
 	// failure mode.
 	OpenError error
+
+	// Transient reports whether an error of Disk or Manager may pass by itself.
+	// Such an error of a save does not end the TPM. nil: none passes.
+	Transient func(error) bool
 }
 
 // Start brings up the TPM: it finds the saved state, or makes a new TPM where
-// there has never been one, and starts it. Whatever goes wrong is logged in one
-// line and leaves a service in failure mode; there is never a new TPM over an
-// old one.
+// there has never been one, and starts it. Whatever goes wrong leaves a service
+// in failure mode, and Why says what it was; there is never a new TPM over an old
+// one. Where the trouble was transient, another Start may succeed.
 func Start(cfg StartConfig) *Service {
 	s := New(nil, cfg.Options.Locality, cfg.Logf)
+	s.clock, s.passing = cfg.Clock, cfg.Transient
+	s.opening = true
 	engine, err := s.open(cfg)
+	s.opening = false
 	if err != nil {
-		s.logf("service: FAILURE MODE, guests get TPM_RC_FAILURE: %v", err)
+		s.lose(err)
 		return s
 	}
-	s.engine = engine
+	s.engine, s.why = engine, nil
 	return s
 }
 
@@ -60,13 +68,14 @@ func (s *Service) open(cfg StartConfig) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hold.keeper = store
 	tpm, err := s.restore(cfg, store)
 	if err != nil {
 		return nil, err
 	}
 	resumed, err := s.powerUp(cfg, tpm, cfg.Options.Resume)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.why) // why a save of Startup's failed, if one did
 	}
 	s.guests.reset = cfg.Options.Reset
 	s.guests.used, s.guests.resumed = resumed, resumed
@@ -109,7 +118,7 @@ func (s *Service) powerUp(cfg StartConfig, tpm *tpm2.TPM, resume bool) (resumed 
 // restore makes the engine from the saved state, or a new TPM.
 func (s *Service) restore(cfg StartConfig, store *state.Store) (*tpm2.TPM, error) {
 	ec := tpm2.Config{
-		Clock: cfg.Clock, Entropy: cfg.Entropy, Persist: store.Save, Cancelled: s.Cancelled,
+		Clock: cfg.Clock, Entropy: cfg.Entropy, Persist: s.persist, Cancelled: s.Cancelled,
 		Logf: s.logf, MaxCommand: MaxPacket, RSA1024: cfg.Options.RSA1024, Profile: cfg.Options.newProfile(),
 	}
 	if store.IsNew() {

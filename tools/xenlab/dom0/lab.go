@@ -46,6 +46,8 @@ func Steps() map[string]Step {
 		"moved":     movedStep,
 		"storm":     stormStep,
 		"large":     largeStep,
+		"many":      manyStep,
+		"restart":   restartStep,
 		"tools":     toolsStep,
 		"shell":     shellStep,
 	}

@@ -204,7 +204,10 @@ func (l *Lab) destroyGuest(s *stack) error {
 }
 
 // oneUse attaches the vTPM to dom0 for one command.
-func (l *Lab) oneUse(what string) {
+func (l *Lab) oneUse(what string) { l.Check(what, l.serves()) }
+
+// serves has one command executed by the vTPM, for dom0.
+func (l *Lab) serves() error {
 	_, _, err := l.xl.do("vtpm-attach", "0", "uuid="+dom0UUID, "backend="+vtpmName)
 	if err == nil {
 		err = useTPM(10 * time.Second)
@@ -212,7 +215,7 @@ func (l *Lab) oneUse(what string) {
 			err = derr
 		}
 	}
-	l.Check(what, err)
+	return err
 }
 
 // destroyVTPM kills the vTPM under a guest that uses it, and starts it again on the same disk.

@@ -40,6 +40,7 @@ func stepTable() map[string]step {
 		"notadmin": notAdmin,
 		"bench":    bench,
 		"load":     load,
+		"saving":   saving,
 		"dmesg":    dmesg,
 		"verbose":  verbose,
 	}

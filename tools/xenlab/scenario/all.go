@@ -17,7 +17,7 @@ import (
 
 // All returns the scenarios, in the order in which a person would run them.
 func All() []*Scenario {
-	return []*Scenario{toolstack(), smoke(), lifecycle(), firstlight(), tools(), manager(), manager12(), storm(), large(), bench()}
+	return []*Scenario{toolstack(), smoke(), lifecycle(), firstlight(), tools(), manager(), manager12(), many(), restart(), storm(), large(), bench()}
 }
 
 // bench measures, beside QEMU's emulated TPM with swtpm.

@@ -39,3 +39,21 @@ func storm() *Scenario {
 		Phases: []Phase{{Name: "storm", Timeout: 30 * time.Minute, Job: report.Job{Step: "storm"}}},
 	}
 }
+
+// many attaches more vTPM devices to a manager than xenstored's default limit allows, and then more than that. It takes
+// 2 to 4 minutes.
+func many() *Scenario {
+	return &Scenario{
+		Name: "many", About: "200 vTPM devices on one manager; what happens at xenstored's limit", Needs: stubs, TPM: machine.TPM20,
+		Phases: []Phase{{Name: "many", Timeout: 20 * time.Minute, Job: report.Job{Step: "many"}}},
+	}
+}
+
+// restart ends the manager while a guest saves, and starts it anew. It takes 2 to 4 minutes.
+func restart() *Scenario {
+	return &Scenario{
+		Name: "restart", About: "the manager is started anew under a guest that saves without a pause", Needs: stubs, Guest: true,
+		TPM:    machine.TPM20,
+		Phases: []Phase{{Name: "restart", Timeout: 30 * time.Minute, Job: report.Job{Step: "restart"}}},
+	}
+}
