@@ -155,6 +155,11 @@ func (f *LinuxFront) unregister() {
 	f.free()
 }
 
+// Removed is what follows when the toolstack has removed the device's directory:
+// the driver lets go of its ring. A port of a ring that is left behind would stay
+// pending for ever.
+func (f *LinuxFront) Removed() { f.unregister() }
+
 // Unbind is what writing to the driver's unbind file does.
 func (f *LinuxFront) Unbind() error {
 	f.unregister()

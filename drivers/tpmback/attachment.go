@@ -142,6 +142,20 @@ func (d *device) renewed(state xenbus.State) (bool, error) {
 	return false, err
 }
 
+// errRenewed means that a ring is another attachment's than the one that we know.
+var errRenewed = errors.New("the toolstack has made the device anew")
+
+// same reports by an error that our directory is another than the one that we
+// took in. What the frontend has published is then for the new one.
+func (d *device) same() error {
+	renewed, err := d.renewed(xenbus.Unknown)
+	if err == nil && renewed {
+		d.dirtyOwn = true
+		return errRenewed
+	}
+	return err
+}
+
 // noteClosed keeps account of whether the frontend has closed its device without
 // being asked to. libxl asks by online=0 and Closing in our directory, which the
 // frontend may have seen before we do; so look whether it has asked already.

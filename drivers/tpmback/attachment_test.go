@@ -84,6 +84,7 @@ func TestAttachmentMadeAnew(t *testing.T) {
 		dev := f.Dev
 		l.h.Remove(dev.FrontPath())
 		l.h.Remove(dev.BackPath())
+		f.Removed()
 		l.ts.PlugVTPM(5, backendDom, 0, drivertest.UUID2)
 		if overwritten {
 			l.h.Set(dev.BackPath()+"/state", "2")

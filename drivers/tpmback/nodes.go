@@ -120,7 +120,9 @@ func (d *device) identify() error {
 		return err
 	}
 	d.b.name(&d.at, d.uuid)
-	err = store.Transaction(d.announce)
+	if err = d.trim(); err == nil {
+		err = store.Transaction(d.announce)
+	}
 	if err != nil {
 		return err
 	}
@@ -128,15 +130,21 @@ func (d *device) identify() error {
 	return nil
 }
 
-// announce says that we speak protocol 2, in place of what nobody reads.
+// trim removes what nobody reads. It does so before there is anything to write:
+// a device that has to be refused is not to take room that others need.
+func (d *device) trim() error {
+	for _, name := range spareNodes {
+		if err := d.b.cfg.Store.Rm(d.dir + "/" + name); err != nil && !errors.Is(err, xenstore.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// announce says that we speak protocol 2.
 func (d *device) announce(tx *xenstore.Tx) error {
 	if _, err := xenbus.ReadState(tx, d.dir); err != nil {
 		return err
-	}
-	for _, name := range spareNodes {
-		if err := tx.Rm(d.dir + "/" + name); err != nil && !errors.Is(err, xenstore.ErrNotExist) {
-			return err
-		}
 	}
 	return tx.Write(d.dir+"/"+tpmif.NodeProtocol2, "1")
 }

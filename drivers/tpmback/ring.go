@@ -27,6 +27,9 @@ var ErrDisconnected = errors.New("tpmback: the frontend is gone")
 func (d *device) connect() xenbus.BackEvent {
 	nodes, err := d.readRing()
 	if err == nil {
+		err = d.same()
+	}
+	if err == nil {
 		d.tried = nodes
 		err = d.claims()
 	}
@@ -35,7 +38,7 @@ func (d *device) connect() xenbus.BackEvent {
 	}
 	if err != nil {
 		d.logf("cannot connect: %v", err)
-		ours := xenbus.Transient(err) || errors.Is(err, gnttab.ErrFull)
+		ours := xenbus.Transient(err) || errors.Is(err, gnttab.ErrFull) || errors.Is(err, errRenewed)
 		return xenbus.BackEvent{Kind: xenbus.BackConnectFailed, Blameless: ours}
 	}
 	d.logf("connected, uuid %v, page %d, port %d", d.uuid, nodes.ref, d.ring.port)

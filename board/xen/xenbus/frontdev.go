@@ -59,6 +59,7 @@ type FrontDevice struct {
 	dir     string // our directory; empty: none found yet
 	backend string // the backend's directory
 	domain  abi.DomID
+	seen    State    // of the backend, when last read
 	nodes   []string // published
 
 	dirtyOwn, dirtyOther bool
@@ -102,6 +103,8 @@ func (d *FrontDevice) Err() error {
 		return d.err
 	case d.dir == "":
 		return fmt.Errorf("no device with a backend in %s", d.cfg.Class)
+	case d.seen == Closing || d.seen == Closed:
+		return fmt.Errorf("%s: the backend in domain %d refuses the device, or is about to go; its log has the reason", d.dir, d.domain)
 	}
 	return fmt.Errorf("%s: waiting for the backend in domain %d", d.dir, d.domain)
 }
@@ -182,9 +185,6 @@ func (d *FrontDevice) apply(ev FrontEvent) {
 			if result := d.do(a); result != nil {
 				next = result
 			}
-		}
-		if before == FrontPublished && d.fe.Phase == FrontClosed {
-			d.err = fmt.Errorf("%s: the backend in domain %d refuses the device; its log has the reason", d.dir, d.domain)
 		}
 		if before != d.fe.Phase {
 			// A backend that is where we wait for it already sends no event. After

@@ -91,7 +91,7 @@ func (d *FrontDevice) leave() {
 			d.cfg.Logf("xenbus: %s: %v", d.dir, err)
 		}
 	}
-	d.other, d.dir, d.backend = nil, "", ""
+	d.other, d.dir, d.backend, d.seen = nil, "", "", Unknown
 }
 
 // follow reads the backend's state and takes a step.
@@ -106,6 +106,7 @@ func (d *FrontDevice) follow() error {
 	if err != nil {
 		return err
 	}
+	d.seen = s
 	d.apply(FrontEvent{Kind: FrontBackend, Backend: s})
 	return nil
 }
