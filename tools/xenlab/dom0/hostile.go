@@ -121,7 +121,7 @@ func (f *rawFront) survived(request bool) error {
 	if err := xsWrite(f.path+"/state", "6"); err != nil {
 		return err
 	}
-	if err := waitState(f.backend, "2"); err != nil {
+	if err := waitState(f.backend, "2", stateLimit); err != nil {
 		return err
 	}
 	if err := f.newRing(); err != nil {

@@ -98,8 +98,12 @@ type crowd struct {
 	fronts  []*rawFront
 }
 
-// crowdStep is how many devices are attached in one transaction.
-const crowdStep = 20
+// crowdStep is how many devices are attached in one transaction, crowdLimit how long the manager may take for each of
+// them: it gets all of them at once, and a busy host has little time for it.
+const (
+	crowdStep  = 20
+	crowdLimit = 5 * time.Minute
+)
 
 // grow adds devices until there are n, and has each of them served.
 func (m *crowd) grow(n int) error {
@@ -141,7 +145,7 @@ func (m *crowd) add(first, next int) error {
 		}
 	}
 	for i, f := range m.fronts[first:] {
-		if err := errors.Join(f.connected(), hello(f)); err != nil {
+		if err := errors.Join(f.connected(crowdLimit), hello(f)); err != nil {
 			return fmt.Errorf("device %d: %w", first+i, err)
 		}
 	}

@@ -108,7 +108,7 @@ func (f *rawFront) newRing() error {
 func (f *rawFront) publish() error {
 	err := f.offer()
 	if err == nil {
-		err = f.connected()
+		err = f.connected(stateLimit)
 	}
 	return err
 }
@@ -124,8 +124,8 @@ func (f *rawFront) offer() error {
 }
 
 // connected waits until the backend has taken what was offered.
-func (f *rawFront) connected() error {
-	err := waitState(f.backend, "4")
+func (f *rawFront) connected(limit time.Duration) error {
+	err := waitState(f.backend, "4", limit)
 	if err == nil {
 		err = xsWrite(f.path+"/state", "4")
 	}
@@ -133,10 +133,10 @@ func (f *rawFront) connected() error {
 }
 
 // stateLimit bounds what a backend does on its own.
-const stateLimit = time.Minute
+const stateLimit = 20 * time.Second
 
-func waitState(dir, want string) error {
-	return waitEvery(100*time.Millisecond, stateLimit, dir+" to be in state "+want, func() bool {
+func waitState(dir, want string, limit time.Duration) error {
+	return waitEvery(100*time.Millisecond, limit, dir+" to be in state "+want, func() bool {
 		s, err := xsRead(dir + "/state")
 		return err == nil && s == want
 	})
