@@ -68,8 +68,6 @@ lab: images ## the Xen scenarios
 	$(XENLAB) run tools
 	$(XENLAB) run manager
 	$(XENLAB) run manager12
-	$(XENLAB) run many
-	$(XENLAB) run restart
 	$(XENLAB) run large
 
 storm: images ## 20 vTPM domains on one manager, all saving, one client hostile
