@@ -27,7 +27,11 @@ func TestSetup(t *testing.T) {
 	c.write("localca.conf", "statedir = "+dir+"\nsigningkey = "+c.path("signkey.pem")+"\nissuercert = "+c.path("issuer.pem")+"\ncertserial = "+c.path("serial")+"\n")
 	c.write("localca.options", "--platform-manufacturer Example\n--platform-version 1\n--platform-model Test\n")
 	c.write("setup.conf", "create_certs_tool = "+localca+"\ncreate_certs_tool_config = "+c.path("localca.conf")+"\ncreate_certs_tool_options = "+c.path("localca.options")+"\n")
-	c.run("swtpm_setup", "--tpm", vtpmd+" socket", "--tpm2", "--tpmstate", state, "--create-ek-cert", "--create-platform-cert", "--create-spk",
+	// swtpm_setup splits this at spaces, which a temporary folder's path may have.
+	if err := os.Symlink(vtpmd, c.path("vtpmd")); err != nil {
+		t.Fatal(err)
+	}
+	c.run("swtpm_setup", "--tpm", "./vtpmd socket", "--tpm2", "--tpmstate", state, "--create-ek-cert", "--create-platform-cert", "--create-spk",
 		"--lock-nvram", "--pcr-banks", "sha256,sha384", "--config", c.path("setup.conf"), "--logfile", c.path("log"))
 
 	d := startUnix(t, state, "--flags", "not-need-init,startup-clear")
