@@ -256,7 +256,7 @@ func (e *explorer) found(w *world, n *node) {
 		return
 	}
 	e.known[key] = true
-	n.past = w.past
+	n.past = maps.Clone(w.past)
 	if w.mgr == nil && w.vt == nil {
 		n.base, n.path = w.persist(), nil
 	}
@@ -288,7 +288,7 @@ func (e *explorer) cut(w *world, n *node, s step, event int) {
 	for i, mdisk := range w.mdisk.cuts(isTree) {
 		for j, vdisk := range w.vdisk.cuts(func(int64) bool { return false }) {
 			e.cuts++
-			c := &world{x: w.x, mdisk: mdisk, vdisk: vdisk, hw: w.hw.restart(), last: w.last, seen: w.seen, past: w.past}
+			c := &world{x: w.x, mdisk: mdisk, vdisk: vdisk, hw: w.hw.restart(), last: w.last, seen: w.seen, past: maps.Clone(w.past)}
 			if key := c.key(); !e.known[key] {
 				e.found(c, &node{parent: n, how: fmt.Sprintf("%v, power cut after its event %d, keeping %b and %b", s, event, i, j)})
 			}

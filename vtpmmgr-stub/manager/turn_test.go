@@ -70,6 +70,16 @@ func (b *table) ask(n int, frame []byte, then func()) *Job {
 	return j
 }
 
+// turns has turns taken until nobody is due, and counts them.
+func (b *table) turns() (n int) {
+	for b.m.Turn() {
+		if n++; n > 10*saveBurst {
+			b.t.Fatal("there is no end of turns")
+		}
+	}
+	return n
+}
+
 // endless lets client n ask again as soon as it is answered.
 func (b *table) endless(n int, frame []byte) { b.ask(n, frame, func() { b.endless(n, frame) }) }
 
@@ -106,12 +116,7 @@ func TestTurn(t *testing.T) {
 func TestSlowRate(t *testing.T) {
 	b := newTable(t)
 	b.endless(1, quoteFrame) // refused, as nothing is open, but it has had its turn
-	turns := func() (n int) {
-		for b.m.Turn() {
-			n++
-		}
-		return n
-	}
+	turns := b.turns
 	burst := slowRate.Burst / signUnits
 	if n := turns(); n != burst || b.rests == 0 {
 		t.Fatalf("%d turns at once, keys unloaded %d times", n, b.rests)
@@ -150,8 +155,7 @@ func TestSlowRate(t *testing.T) {
 func TestWaitingRequestEnds(t *testing.T) {
 	b := newTable(t)
 	b.endless(1, quoteFrame)
-	for b.m.Turn() {
-	}
+	b.turns()
 	waiting := b.m.turns.slow[0]
 	cancelled, drops := false, 0
 	waiting.Gone, waiting.Drop = func() bool { return cancelled }, func() { drops++ }
@@ -178,8 +182,7 @@ func TestSaveRate(t *testing.T) {
 	var again func()
 	again = func() { n++; b.ask(1, saveFrame(record(n)), again) }
 	again()
-	for b.m.Turn() {
-	}
+	b.turns()
 	if len(b.answers[1]) != saveBurst {
 		t.Fatalf("%d saves at once", len(b.answers[1]))
 	}
