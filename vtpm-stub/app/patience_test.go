@@ -130,6 +130,30 @@ func TestManagerLostInSave(t *testing.T) {
 	}
 }
 
+// The vTPM gets another device at the new manager, with another number, as xl
+// vtpm-detach and xl vtpm-attach may give it, while a save waits.
+func TestManagerReattached(t *testing.T) {
+	d := newDurable()
+	x := counting(t, d, "")
+	x.losing(d, false)
+	x.h.Go(func() {
+		x.h.Sleep(20 * time.Second)
+		x.h.Remove(fmt.Sprintf("/local/domain/%d", managerDom))
+		x.h.Sleep(10 * time.Second)
+		mgr := x.h.NewDomain(managerDom + 10)
+		mgr.Run(func() { d.manager(t, mgr) })
+		x.h.Remove(fmt.Sprintf("/local/domain/%d/device/vtpm/0", vtpmDom))
+		x.h.Sleep(time.Second)
+		x.ts.PlugVTPM(vtpmDom, managerDom+10, 1, vtpmUUID)
+	})
+	if rc := x.code(nvIncrement(index)); rc != 0 {
+		t.Fatalf("%#x", rc)
+	}
+	if n := x.count(); n != 2 {
+		t.Fatalf("the counter is %d, want 2", n)
+	}
+}
+
 // It stays away for longer than a guest waits: everything is answered with
 // TPM_RC_RETRY, what is not durable is not shown, and when it is back the client
 // that tries again finds its command done, once.
