@@ -1,6 +1,7 @@
 package dom0
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -61,6 +62,8 @@ type guestConfig struct {
 	vtpm, uuid string   // its vTPM domain; empty for none
 	steps      []string // for package guest
 	params     string   // more words for its command line
+	onCrash    string   // empty: preserve
+	command    []string // of xl; empty: create
 }
 
 // guestArgs are the guest kernel's arguments. A PVH guest has no PCI bus and no serial port; looking for
@@ -74,12 +77,15 @@ func (l *Lab) startGuest(g guestConfig) (*Domain, error) {
 		initrd = GuestDir + "/initrd-tools"
 	}
 	config, err := xlconf.Guest{
-		Common: xlconf.Common{Name: g.name, MemoryMB: 256, NativeTSC: true, OnCrash: "preserve",
+		Common: xlconf.Common{Name: g.name, MemoryMB: 256, NativeTSC: true, OnCrash: cmp.Or(g.onCrash, "preserve"),
 			Extra: strings.TrimSpace(guestArgs + " lab=" + strings.Join(g.steps, ",") + " " + g.params)},
 		Kernel: GuestDir + "/vmlinux", Ramdisk: initrd, VTPM: g.vtpm, UUID: g.uuid,
 	}.Config()
 	if err != nil {
 		return nil, err
+	}
+	if len(g.command) > 0 {
+		return l.createWith(g.name, config, append([]string{"xl"}, g.command...)...)
 	}
 	return l.create(g.name, config)
 }

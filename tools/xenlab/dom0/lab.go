@@ -39,6 +39,7 @@ func Steps() map[string]Step {
 		"changed":   changedStep,
 		"restored":  restoredStep,
 		"lifecycle": lifecycleStep,
+		"presence":  presenceStep,
 		"bench":     benchStep,
 		"manager":   managerStep,
 		"manager12": manager12Step,

@@ -110,5 +110,8 @@ func (s *Session) release() error {
 	return d.Close()
 }
 
+// Reboot starts the guest again.
+func Reboot() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
+
 // PowerOff switches the guest off.
 func PowerOff() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) }

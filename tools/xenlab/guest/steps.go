@@ -29,6 +29,7 @@ func stepTable() map[string]step {
 		"extend":   extend,
 		"tpm2":     rawTPM2,
 		"closed":   platformClosed,
+		"presence": presence,
 		"tools":    tools,
 		"suite":    suite,
 		"ekchain":  ekChain,

@@ -1,5 +1,5 @@
 // Command guestinit is process 1 of the lab's Debian guest, and also the
-// program that its kernel calls when the toolstack asks for a shutdown.
+// program that its kernel calls when the toolstack asks for a shutdown or a reboot.
 package main
 
 import (
@@ -16,8 +16,12 @@ import (
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == "poweroff" {
+	switch filepath.Base(os.Args[0]) {
+	case "poweroff":
 		fmt.Fprintln(os.Stderr, guest.PowerOff())
+		os.Exit(1)
+	case "reboot":
+		fmt.Fprintln(os.Stderr, guest.Reboot())
 		os.Exit(1)
 	}
 	if err := pid1.Mount(); err != nil {

@@ -17,7 +17,7 @@ import (
 
 // All returns the scenarios, in the order in which a person would run them.
 func All() []*Scenario {
-	return []*Scenario{toolstack(), smoke(), lifecycle(), firstlight(), tools(), manager(), manager12(), many(), restart(), storm(), large(), bench()}
+	return []*Scenario{toolstack(), smoke(), lifecycle(), presence(), firstlight(), tools(), manager(), manager12(), many(), restart(), storm(), large(), bench()}
 }
 
 // bench measures, beside QEMU's emulated TPM with swtpm.
@@ -74,6 +74,15 @@ func lifecycle() *Scenario {
 		Name: "lifecycle", About: "attach, detach, hostile frontend, destroy of every part, restart", Needs: stubs, Guest: true,
 		TPM:    machine.TPM20,
 		Phases: []Phase{{Name: "lifecycle", Timeout: 40 * time.Minute, Job: report.Job{Step: "lifecycle"}}},
+	}
+}
+
+// presence boots, saves, crashes and replaces a guest, and looks at its PCRs.
+func presence() *Scenario {
+	return &Scenario{
+		Name: "presence", About: "what a guest finds in its PCRs after reboot, crash, save, restore, with a builder", Needs: stubs, Guest: true,
+		TPM:    machine.TPM20,
+		Phases: []Phase{{Name: "presence", Timeout: 30 * time.Minute, Job: report.Job{Step: "presence"}}},
 	}
 }
 

@@ -60,7 +60,7 @@ var dom0Optional = []string{"xen-tpmfront"}
 var guestModules = []string{"xen-tpmfront"}
 
 // dom0Programs are relative to the folder of Xen's tools.
-var dom0Programs = []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0", "xenstore-control"}
+var dom0Programs = []string{"xl", "xenstored", "xenconsoled", "xen-init-dom0", "xenstore-control", "libxl-save-helper"}
 
 // dom0Common are the toolstack's programs that carry no version in their path.
 var dom0Common = []string{"usr/bin/xenstore-read", "usr/bin/xenstore-write", "usr/bin/xenstore-ls",
@@ -297,7 +297,8 @@ func (w *Workshop) userland(ctx context.Context) error {
 func (w *Workshop) guestInitrd(name string, more ...string) error {
 	b := initramfs.New("")
 	b.Copy("init", w.guestIn, 0o755)
-	b.Link("sbin/poweroff", "/init") // the kernel calls it
+	b.Link("sbin/poweroff", "/init") // the kernel calls them
+	b.Link("sbin/reboot", "/init")
 	part := name + ".part"
 	if err := b.WriteFile(part); err != nil {
 		return err
