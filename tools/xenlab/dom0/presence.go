@@ -63,6 +63,8 @@ type presence struct {
 	seen map[string]bool // kernels' lives
 	life string          // the present one
 	last string          // what it said last
+
+	restored string // libxl's nodes of a restored device
 }
 
 // start makes a guest by a command of xl.
@@ -175,11 +177,15 @@ func (p *presence) savedAnnounced() error {
 	if _, _, err := p.l.xl.do("restore", "-p", saveFile); err != nil {
 		return err
 	}
+	var err error
+	if p.restored, err = p.nodes(); err != nil {
+		return err
+	}
 	if err := p.announce("boot", "restore"); err != nil {
 		return err
 	}
 	var got string
-	err := p.next("the restored guest to use its TPM", func(l string, n int, pcr []byte) bool {
+	err = p.next("the restored guest to use its TPM", func(l string, n int, pcr []byte) bool {
 		got = hex.EncodeToString(pcr)
 		return l == life
 	})
@@ -203,6 +209,27 @@ func (p *presence) announce(node, value string) error {
 		_, _, err = p.l.xl.do("unpause", guestName)
 	}
 	return err
+}
+
+// nodes are what stands in xenstore for the paused guest's device, without its domain's number.
+func (p *presence) nodes() (string, error) {
+	back, err := p.device()
+	if err != nil {
+		return "", err
+	}
+	id := strings.Split(back, "/")[6]
+	var all string
+	for _, dir := range []string{back, "/local/domain/" + id + "/device/vtpm/0"} {
+		out, err := run(20*time.Second, "xenstore-ls", dir)
+		if err != nil {
+			return "", err
+		}
+		all += out
+	}
+	for _, number := range []string{"/" + id + "/", "\"" + id + "\""} {
+		all = strings.ReplaceAll(all, number, strings.ReplaceAll(number, id, "N"))
+	}
+	return all, nil
 }
 
 // device is the backend's directory of the guest's device.
@@ -231,6 +258,14 @@ func (p *presence) announced() error {
 	if err := p.again("create", "-p"); err != nil {
 		return err
 	}
+	booting, err := p.nodes()
+	if err != nil {
+		return err
+	}
+	if booting != p.restored {
+		err = fmt.Errorf("restored:\n%s\nbooting:\n%s", p.restored, booting)
+	}
+	p.l.Check("libxl writes the same nodes for a device that was restored and for one that boots", err)
 	if err := p.announce("boot", "new"); err != nil {
 		return err
 	}
