@@ -69,8 +69,9 @@ type presence struct {
 
 // start makes a guest by a command of xl.
 func (p *presence) start(command ...string) (err error) {
+	// Without xen_legacy_crash a panic tells Xen of a reboot.
 	p.s.guest, err = p.l.startGuest(guestConfig{name: guestName, vtpm: vtpmName, uuid: guestUUID, steps: []string{"presence"},
-		params: "lab.rebind=1", onCrash: "rename-restart", command: command})
+		params: "lab.rebind=1 xen_legacy_crash", onCrash: "rename-restart", command: command})
 	return err
 }
 

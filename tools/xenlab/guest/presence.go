@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,56 +28,70 @@ func presence(s *Session) error {
 		return err
 	}
 	var last []byte
+	measured := false
 	for n := 0; ; time.Sleep(time.Second) {
-		now, err := s.pcr10()
+		now, err := pcr10()
 		if err != nil {
 			continue // the device is away, for a while
 		}
-		if n > 0 && bytes.Equal(now, last) {
-			s.Value("pcr", fmt.Sprintf("%s %d %x", id, n, now))
-			continue
+		if n == 0 || !bytes.Equal(now, last) {
+			n, last = n+1, now
 		}
-		n, last = n+1, now
 		s.Value("pcr", fmt.Sprintf("%s %d %x", id, n, now))
-		if n > 1 {
+		if measured {
 			continue
 		}
+		measured = true
 		if last, err = s.measure(); err != nil {
 			return err
 		}
 	}
 }
 
-// pcr10 opens the device for one command, as its file is of no use after a resume.
-func (s *Session) pcr10() ([]byte, error) {
-	if err := s.release(); err != nil {
-		return nil, err
+// onTPM opens the kernel's TPM for one thing and closes it again: after a resume an open file is of no use, and keeps
+// the name of the device from being used again.
+func onTPM(f func(*Device) error) error {
+	found, err := filepath.Glob("/dev/tpm[0-9]")
+	if err != nil || len(found) != 1 {
+		return fmt.Errorf("there are the devices %q (%v)", found, err)
 	}
-	d, err := Open(DevicePath)
+	d, err := Open(found[0])
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.dev = d
-	return d.PCR(tpm2.TPMAlgSHA256, extendPCR)
+	return errors.Join(f(d), d.Close())
+}
+
+func pcr10() (pcr []byte, err error) {
+	err = onTPM(func(d *Device) (err error) {
+		pcr, err = d.PCR(tpm2.TPMAlgSHA256, extendPCR)
+		return err
+	})
+	return pcr, err
 }
 
 // measure extends PCR 10 and, with the parameter rebind, unbinds and binds the driver. It returns the
 // PCR's value.
 func (s *Session) measure() ([]byte, error) {
-	if _, err := s.dev.Extend12(extendPCR, sha1.Sum([]byte("a guest of the lab"))); err != nil {
+	if err := onTPM(func(d *Device) error {
+		_, err := d.Extend12(extendPCR, sha1.Sum([]byte("a guest of the lab")))
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	value, err := s.pcr10()
+	value, err := pcr10()
 	if err != nil || s.params["rebind"] == "" {
 		return value, err
 	}
-	if err := s.rebind(); err != nil {
+	if err := rebind(); err != nil {
 		return nil, err
 	}
-	if s.dev, err = OpenWhenReady(DevicePath, 20*time.Second); err != nil {
-		return nil, err
+	var now []byte
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if now, err = pcr10(); err == nil {
+			break
+		}
 	}
-	now, err := s.pcr10()
 	if err == nil && !bytes.Equal(now, value) {
 		err = fmt.Errorf("PCR 10 was %s and is %x", hex.EncodeToString(value), now)
 	}
@@ -85,10 +100,7 @@ func (s *Session) measure() ([]byte, error) {
 }
 
 // rebind takes the stock driver off its device and puts it on again.
-func (s *Session) rebind() error {
-	if err := s.release(); err != nil {
-		return err
-	}
+func rebind() error {
 	found, err := filepath.Glob("/sys/bus/xen/drivers/*/vtpm-*")
 	if err == nil && len(found) != 1 {
 		err = fmt.Errorf("the stock driver has the devices %q", found)
