@@ -22,7 +22,7 @@ define alone
 endef
 
 .PHONY: alone-run alone-test
-.PHONY: help run test unit vet vet-metal release-check fuzz toolchain images lab storm bench bench-engine bench-manager bench-vtpmd repro release install deps clean
+.PHONY: help run test test-long unit vet vet-metal release-check fuzz toolchain images lab storm bench bench-engine bench-manager bench-vtpmd repro release install deps clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ vet-metal: ## go vet of the packages that only a TamaGo toolchain builds
 unit: ## unit tests with the race detector, import rules included
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 	$(GO) test -run TestExplore ./vtpmmgr-stub/manager
+
+test-long: ## what make test leaves out: every firmware with every TPM interface of QEMU
+	XENVTPM_REQUIRE_CLIENTS=1 $(GO) test -timeout 30m ./tools/vtpmd/clienttest -run TestSleep -args -long
 
 fuzz: ## every fuzz target for FUZZTIME
 	$(GO) run ./tools/fuzz -time $(FUZZTIME)

@@ -32,21 +32,43 @@ type vm struct {
 	text strings.Builder // what came on the console
 }
 
-// newVM starts vtpmd, then QEMU. Incoming is what QEMU's option of that name says, or nothing.
+// spec says what machine it shall be.
+type spec struct {
+	device string // tpm-tis or tpm-crb
+	word   string // of the kernel's command line, for the guest
+	// firmware is "", which is SeaBIOS, or a name of firmwares.
+	firmware string
+	incoming string   // what QEMU's option of that name says, or nothing
+	tpm      []string // arguments of vtpmd
+	qemu     []string // more arguments of QEMU
+	state    string   // of vtpmd; a new folder where it is empty
+}
+
+// newVM starts vtpmd, then QEMU, for a migration.
 func (l *linux) newVM(t *testing.T, device, incoming string, tpmArgs ...string) *vm {
 	t.Helper()
+	return l.machine(t, spec{device: device, word: "vtpmd.migrate", incoming: incoming, tpm: tpmArgs, qemu: []string{"-m", "256", "-no-reboot"}})
+}
+
+// machine starts vtpmd, then QEMU.
+func (l *linux) machine(t *testing.T, s spec) *vm {
+	t.Helper()
 	run := shortDir(t)
-	v := &vm{t: t, state: t.TempDir()}
-	v.tpm = startControl(t, v.state, filepath.Join(run, "ctrl"), tpmArgs...)
+	if s.state == "" {
+		s.state = t.TempDir()
+	}
+	v := &vm{t: t, state: s.state}
+	v.tpm = startControl(t, v.state, filepath.Join(run, "ctrl"), s.tpm...)
 	// QEMU connects to us, so that no word of the console is lost.
 	console, monitor := listenUnix(t, filepath.Join(run, "con")), listenUnix(t, filepath.Join(run, "qmp"))
-	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256",
-		"-kernel", l.kernel, "-initrd", l.initrd, "-append", "console=ttyS0 quiet panic=-1 no_timer_check vtpmd.migrate",
+	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-cpu", "max",
+		"-kernel", l.kernel, "-initrd", l.initrd, "-append", "console=ttyS0 quiet panic=-1 no_timer_check " + s.word,
 		"-chardev", "socket,id=con,path=" + filepath.Join(run, "con"), "-serial", "chardev:con",
 		"-chardev", "socket,id=mon,path=" + filepath.Join(run, "qmp"), "-mon", "chardev=mon,mode=control",
-		"-chardev", "socket,id=c,path=" + filepath.Join(run, "ctrl"), "-tpmdev", "emulator,id=t,chardev=c", "-device", device + ",tpmdev=t"}
-	if incoming != "" {
-		args = append(args, "-incoming", incoming)
+		"-chardev", "socket,id=c,path=" + filepath.Join(run, "ctrl"), "-tpmdev", "emulator,id=t,chardev=c", "-device", s.device + ",tpmdev=t"}
+	args = append(append(args, firmwareArgs(t, s.firmware)...), s.qemu...)
+	if s.incoming != "" {
+		args = append(args, "-incoming", s.incoming)
 	}
 	var err error
 	if v.qemu, err = tpmproc.Start(nil, "qemu-system-x86_64", args...); err != nil {
@@ -55,7 +77,7 @@ func (l *linux) newVM(t *testing.T, device, incoming string, tpmArgs ...string) 
 	t.Cleanup(v.qemu.Kill)
 	v.console, v.qmp = v.accept(console), v.accept(monitor)
 	go v.listen()
-	if incoming == "" {
+	if s.incoming == "" {
 		v.greet()
 	}
 	return v

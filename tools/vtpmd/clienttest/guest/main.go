@@ -45,11 +45,11 @@ func work() error {
 	if err != nil {
 		return err
 	}
-	if strings.Contains(string(cmdline), "vtpmd.proxy") {
-		return proxy()
-	}
-	if strings.Contains(string(cmdline), "vtpmd.migrate") {
-		return migrate()
+	for word, do := range map[string]func() error{"vtpmd.proxy": proxy, "vtpmd.migrate": migrate, "vtpmd.measured": measured,
+		"vtpmd.sleep": sleep, "vtpmd.large": large} {
+		if slices.Contains(strings.Fields(string(cmdline)), word) {
+			return do()
+		}
 	}
 	if err := look("/dev/tpm0"); err != nil {
 		return err
@@ -109,6 +109,15 @@ func send(dev, cmd string) ([]byte, error) {
 // on runs a command on a blocking descriptor. (os.File would make it a non-blocking
 // one, for which the driver works differently.)
 func on(fd int, cmd string) ([]byte, error) {
+	rsp, err := raw(fd, cmd)
+	if err == nil && binary.BigEndian.Uint32(rsp[6:]) != 0 {
+		err = fmt.Errorf("command %s: response %x", cmd, rsp)
+	}
+	return rsp, err
+}
+
+// raw is on, whatever the response code.
+func raw(fd int, cmd string) ([]byte, error) {
 	b, err := hex.DecodeString(cmd)
 	if err != nil {
 		return nil, err
@@ -121,7 +130,7 @@ func on(fd int, cmd string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", err)
 	}
-	if n < 10 || binary.BigEndian.Uint32(rsp[6:]) != 0 {
+	if n < 10 {
 		return nil, fmt.Errorf("command %s: response %x", cmd, rsp[:n])
 	}
 	return rsp[:n], nil
