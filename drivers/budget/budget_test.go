@@ -68,8 +68,8 @@ func TestConsole(t *testing.T) {
 
 // More clients than there is memory for share one budget.
 func TestConsoleMemory(t *testing.T) {
-	now, lines := int64(0), 0
-	c := Console[int]{Logf: func(string, ...any) { lines++ }, Now: func() int64 { return now }, Who: func(int) string { return "" }}
+	now, lines, last := int64(0), 0, ""
+	c := Console[int]{Logf: func(f string, a ...any) { lines, last = lines+1, fmt.Sprintf(f, a...) }, Now: func() int64 { return now }, Who: func(int) string { return "" }}
 	for i := range 10 * maxClients {
 		c.Printf(i, "once")
 	}
@@ -77,6 +77,9 @@ func TestConsoleMemory(t *testing.T) {
 		t.Errorf("%d clients, %d lines", len(c.clients), lines)
 	}
 	now += int64(time.Hour)
+	if _, ok := c.Report(); ok || last != fmt.Sprintf("others: %d lines left out", 9*maxClients-ConsoleRate.Burst) {
+		t.Errorf("what was left out is named as %q", last)
+	}
 	if c.Printf(-1, "later"); len(c.clients) != 1 {
 		t.Errorf("%d clients after an hour of silence", len(c.clients))
 	}

@@ -64,12 +64,14 @@ type Console[Client comparable] struct {
 // Printf writes a line about a client, or counts it.
 func (c *Console[Client]) Printf(client Client, format string, args ...any) {
 	now := c.Now()
-	c.of(client, now).Printf(c.Logf, now, c.Who(client), format, args...)
+	l, who := c.of(client, now)
+	l.Printf(c.Logf, now, who, format, args...)
 }
 
-func (c *Console[Client]) of(client Client, now int64) *Lines {
+// of finds a client's budget, and whose it is.
+func (c *Console[Client]) of(client Client, now int64) (*Lines, string) {
 	if l := c.clients[client]; l != nil {
-		return l
+		return l, c.Who(client)
 	}
 	if c.clients == nil {
 		c.clients = map[Client]*Lines{}
@@ -78,11 +80,11 @@ func (c *Console[Client]) of(client Client, now int64) *Lines {
 		c.forget(now)
 	}
 	if len(c.clients) >= maxClients {
-		return &c.others
+		return &c.others, "others"
 	}
 	l := &Lines{}
 	c.clients[client] = l
-	return l
+	return l, c.Who(client)
 }
 
 func (c *Console[Client]) forget(now int64) {
@@ -97,11 +99,15 @@ func (c *Console[Client]) forget(now int64) {
 // when it wants to be called again; false if not.
 func (c *Console[Client]) Report() (at int64, ok bool) {
 	now := c.Now()
-	for client, l := range c.clients {
-		l.Report(c.Logf, now, c.Who(client))
+	name := func(l *Lines, who string) {
+		l.Report(c.Logf, now, who)
 		if due, lost := l.Due(); lost && (!ok || due < at) {
 			at, ok = due, true
 		}
 	}
+	for client, l := range c.clients {
+		name(l, c.Who(client))
+	}
+	name(&c.others, "others")
 	return at, ok
 }
