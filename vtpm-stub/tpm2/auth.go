@@ -141,7 +141,7 @@ func (t *TPM) checkRole(e *entity, role authRole, policy bool) RC {
 		}
 	case roleUser:
 		if e.obj != nil && e.obj.seq == nil && !e.obj.pub.Attributes.has(objUserWithAuth) && !policy {
-			return TPM_RC_POLICY_FAIL
+			return TPM_RC_AUTH_UNAVAILABLE // P3 5.6 has TPM_RC_POLICY_FAIL, which no other TPM says
 		}
 		if e.nv != nil && !t.takesPIN(e) {
 			return t.checkNVRole(e.nv.pub.Attributes, policy)
@@ -179,7 +179,10 @@ func (t *TPM) checkPolicy(a *authSession, e *entity, role authRole) RC {
 		return TPM_RC_POLICY_CC
 	}
 	want := t.authPolicy(e)
-	if len(want.digest) == 0 || want.alg != a.s.hash || !tpmcrypto.Equal(want.digest, p.digest.bytes()) {
+	if len(want.digest) == 0 {
+		return TPM_RC_AUTH_UNAVAILABLE // as above
+	}
+	if want.alg != a.s.hash || !tpmcrypto.Equal(want.digest, p.digest.bytes()) {
 		return TPM_RC_POLICY_FAIL
 	}
 	if p.pcrBound && p.pcrCounter != t.sr.pcrCounter {

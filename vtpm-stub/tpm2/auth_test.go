@@ -267,7 +267,7 @@ func TestSessionAudit(t *testing.T) {
 			t.Errorf("exclusive session 0x%x, want 0x%x", x.ram.exclusive, exclusive)
 		}
 	}
-	x.ok(run(h, sessAudit))
+	x.ok(run(h, sessAudit|sessAuditExclusive)) // nothing can have come before its first command
 	check(h)
 	x.ok(run(h, sessAudit|sessAuditExclusive))
 	check(h)

@@ -170,7 +170,7 @@ func TestRoles(t *testing.T) {
 		{"admin of an index by password", index, roleAdmin, false, TPM_RC_AUTH_TYPE},
 		{"admin of an index by policy", index, roleAdmin, true, TPM_RC_SUCCESS},
 		{"user by password", obj(objUserWithAuth), roleUser, false, TPM_RC_SUCCESS},
-		{"user by password, policy only", obj(0), roleUser, false, TPM_RC_POLICY_FAIL},
+		{"user by password, policy only", obj(0), roleUser, false, TPM_RC_AUTH_UNAVAILABLE},
 		{"user by policy", obj(0), roleUser, true, TPM_RC_SUCCESS},
 		{"user of a hierarchy", hier, roleUser, false, TPM_RC_SUCCESS},
 		{"user of a sequence", &entity{obj: &object{seq: &sequence{}}}, roleUser, false, TPM_RC_SUCCESS},

@@ -11,7 +11,7 @@ import (
 //	TPM_RC_ATTRIBUTES  H1   the key is restricted, or not for this direction
 //	TPM_RC_KEY         H1   the key is not a SYMCIPHER
 //	TPM_RC_MODE        P2   mode is not the key's, neither names one, or it is no cipher mode
-//	TPM_RC_SIZE        P3   ivIn is not one block (for ECB: not empty)
+//	TPM_RC_SIZE        P3   ivIn is not one block (for ECB: nor empty)
 //	TPM_RC_SIZE        P4   inData is not whole blocks (CBC, ECB), or over 1024 octets
 //	TPM_RC_VALUE       P1   decrypt is neither YES nor NO
 func cmdEncryptDecrypt(_ *TPM, c *call) RC {
@@ -57,8 +57,11 @@ func symmetric(c *call, decrypt bool, mode AlgID, iv, data []byte, p int) RC {
 	if err != nil {
 		return TPM_RC_KEY.Handle(1)
 	}
-	if mode == TPM_ALG_ECB && len(iv) != 0 || mode != TPM_ALG_ECB && len(iv) != block.BlockSize() {
+	if len(iv) != block.BlockSize() && (mode != TPM_ALG_ECB || len(iv) != 0) {
 		return TPM_RC_SIZE.Param(p + 1)
+	}
+	if mode == TPM_ALG_ECB {
+		iv = nil // tpm2-tools always sends one
 	}
 	crypt := tpmcrypto.Encrypt
 	if decrypt {

@@ -141,7 +141,6 @@ func TestSessionArea(t *testing.T) {
 		{"policy audits", TPM_CC_PCR_Extend, handles(0), area(pw1, sess(policy, n16, sessAudit, nil)), extend, TPM_RC_ATTRIBUTES.Session(2)},
 		{"exclusive without audit", TPM_CC_PCR_Extend, handles(0), area(sess(hmac, n16, sessAuditExclusive, nil)), extend, TPM_RC_ATTRIBUTES.Session(1)},
 		{"reset without audit", TPM_CC_PCR_Extend, handles(0), area(sess(hmac, n16, sessAuditReset, nil)), extend, TPM_RC_ATTRIBUTES.Session(1)},
-		{"exclusive too early", TPM_CC_PCR_Extend, handles(0), area(pw1, sess(hmac, n16, sessAudit|sessAuditExclusive, nil)), extend, TPM_RC_EXCLUSIVE},
 		{"two audits", TPM_CC_PCR_Extend, handles(0), area(pw1, sess(hmac, n16, sessAudit, nil), sess(aes, n16, sessAudit, nil)), extend, TPM_RC_ATTRIBUTES.Session(3)},
 		{"decrypt of a list", TPM_CC_PCR_Extend, handles(0), area(pw1, sess(aes, n16, sessDecrypt, nil)), extend, TPM_RC_ATTRIBUTES.Session(2)},
 		{"encrypt of nothing", TPM_CC_PCR_Extend, handles(0), area(pw1, sess(aes, n16, sessEncrypt, nil)), extend, TPM_RC_ATTRIBUTES.Session(2)},

@@ -258,6 +258,11 @@ func TestEncryptDecrypt(t *testing.T) {
 	if got := r.b2(16); !bytes.Equal(got, hx("000102030405060708090a0b0c0d0e12")) {
 		t.Errorf("CTR ivOut %x", got)
 	}
+	// ECB takes an IV, for clients that always send one, and does nothing with it.
+	ecb := x.ok(two(key, 0, TPM_ALG_ECB, nil, plain)).params
+	if got := x.ok(two(key, 0, TPM_ALG_ECB, iv, plain)).params; !bytes.Equal(got, ecb) {
+		t.Errorf("ECB with an IV: %x, without %x", got, ecb)
+	}
 	fixed := x.keyWith(aesTemplate(TPM_ALG_CFB, objDecrypt), secret)
 	hmac := x.keyWith(hmacTemplate(TPM_ALG_NULL), secret)
 	x.unchanged(func() {
@@ -270,7 +275,7 @@ func TestEncryptDecrypt(t *testing.T) {
 		x.want(two(hmac, 0, TPM_ALG_CFB, iv, plain), TPM_RC_KEY.Handle(1))
 		x.want(one(key, 0, TPM_ALG_CBC, iv[:15], plain), TPM_RC_SIZE.Param(3))
 		x.want(two(key, 0, TPM_ALG_CBC, iv[:15], plain), TPM_RC_SIZE.Param(4))
-		x.want(two(key, 0, TPM_ALG_ECB, iv, plain), TPM_RC_SIZE.Param(4))
+		x.want(two(key, 0, TPM_ALG_ECB, iv[:15], plain), TPM_RC_SIZE.Param(4))
 		x.want(one(key, 0, TPM_ALG_CBC, iv, plain[:17]), TPM_RC_SIZE.Param(4))
 		x.want(two(key, 0, TPM_ALG_CBC, iv, plain[:17]), TPM_RC_SIZE.Param(1))
 		x.want(two(key, 2, TPM_ALG_CBC, iv, plain), TPM_RC_VALUE.Param(2))

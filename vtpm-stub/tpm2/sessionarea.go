@@ -100,7 +100,9 @@ func (t *TPM) checkSession(i, roles int) RC {
 		if a.s.isPolicy() || c.audit >= 0 {
 			return TPM_RC_ATTRIBUTES
 		}
-		if a.attrs&sessAuditExclusive != 0 && t.ram.exclusive != a.h {
+		// Nothing can have come between the commands of a session that had none. Other TPMs and
+		// go-tpm see that so; P1 17.2 can be read to refuse it.
+		if a.attrs&sessAuditExclusive != 0 && t.ram.exclusive != a.h && a.s.auditDigest.n != 0 {
 			return TPM_RC_EXCLUSIVE
 		}
 		c.audit = i
