@@ -29,7 +29,7 @@ func (x *Run) ownerAllows(step, allowed string, others ...string) {
 	x.do("tpm2_setprimarypolicy -C o")
 	x.session("policy")
 	x.do(step)
-	x.deny("0x99D", others[0]+" -P session:s.ses") // no policy: this way is closed
+	x.deny("0x12F", others[0]+" -P session:s.ses") // no policy: this way is closed
 	x.endSession()
 }
 

@@ -100,7 +100,7 @@ func testSecretProofs(x *Run) {
 		x.notShown("0x9A2", withPassword+"wrong", step)
 		x.notShown("0x99D", withPassword+"pw")
 		// The password alone: Part 3, 5.6 (other TPMs say 0x12F).
-		x.deny("0x99D", "tpm2_unseal -c s.ctx -p pw -o no")
+		x.deny("0x12F", "tpm2_unseal -c s.ctx -p pw -o no")
 	}
 }
 
