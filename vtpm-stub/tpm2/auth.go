@@ -166,6 +166,10 @@ func (t *TPM) checkNVRole(a TPMA_NV, policy bool) RC {
 // (TPM20-P3 section 5.6 step 8).
 func (t *TPM) checkPolicy(a *authSession, e *entity, role authRole) RC {
 	p := &a.s.policy
+	want := t.authPolicy(e)
+	if len(want.digest) == 0 {
+		return TPM_RC_AUTH_UNAVAILABLE // as above
+	}
 	if p.timeout != 0 && (p.timeout <= t.msTime() || p.epoch != t.perm.timeEpoch) {
 		return TPM_RC_EXPIRED
 	}
@@ -177,10 +181,6 @@ func (t *TPM) checkPolicy(a *authSession, e *entity, role authRole) RC {
 	}
 	if p.commandCode != 0 && p.commandCode != t.call.def.cc {
 		return TPM_RC_POLICY_CC
-	}
-	want := t.authPolicy(e)
-	if len(want.digest) == 0 {
-		return TPM_RC_AUTH_UNAVAILABLE // as above
 	}
 	if want.alg != a.s.hash || !tpmcrypto.Equal(want.digest, p.digest.bytes()) {
 		return TPM_RC_POLICY_FAIL

@@ -184,7 +184,12 @@ func TestRoles(t *testing.T) {
 	// ADMIN and DUP need PolicyCommandCode.
 	s := &session{kind: TPM_SE_POLICY, hash: TPM_ALG_SHA256}
 	a := &authSession{s: s}
-	if rc := x.checkPolicy(a, obj(0), roleAdmin); rc != TPM_RC_POLICY_FAIL {
+	if rc := x.checkPolicy(a, obj(0), roleAdmin); rc != TPM_RC_AUTH_UNAVAILABLE {
+		t.Errorf("a policy session for an object without a policy: %v", rc)
+	}
+	withPolicy := obj(0)
+	withPolicy.obj.pub.AuthPolicy = make([]byte, 32)
+	if rc := x.checkPolicy(a, withPolicy, roleAdmin); rc != TPM_RC_POLICY_FAIL {
 		t.Errorf("ADMIN without PolicyCommandCode: %v", rc)
 	}
 	// An object that is only public authorizes nothing.
