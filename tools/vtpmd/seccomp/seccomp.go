@@ -92,9 +92,9 @@ const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLON
 var ErrUnsupported = errors.New("seccomp: no filter for this architecture; run with --seccomp action=none")
 
 func policy(action Action) filter.Policy {
-	return filter.Policy{DefaultAction: action, Syscalls: []filter.SyscallGroup{
+	return filter.Policy{DefaultAction: action, Syscalls: append([]filter.SyscallGroup{
 		{Action: filter.ActionAllow, Names: allowed, NamesWithCondtions: conditions()},
-	}}
+	}, cThreads()...)}
 }
 
 // syncOrFail makes the kernel report a thread that cannot get the filter as an error

@@ -270,34 +270,42 @@ func listen(t *testing.T) *audience {
 	return &audience{tcp: tcp, udp: udp, dir: dir}
 }
 
-// pure builds this test as vtpmd is built, without C: the race detector's runtime and
-// that of C make threads in other ways.
-var pure = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "seccomp")
-	if err != nil {
-		return "", err
+// pure builds this test as vtpmd is released, without C: the race detector's runtime and
+// that of C make threads in other ways. withC builds it as a plain "go build" does
+// where there is a C compiler.
+var (
+	pure  = sync.OnceValues(func() (string, error) { return build("CGO_ENABLED=0") })
+	withC = sync.OnceValues(func() (string, error) { return build("CGO_ENABLED=1") })
+)
+
+func build(cgo string) (string, error) {
+	if built == "" {
+		dir, err := os.MkdirTemp("", "seccomp")
+		if err != nil {
+			return "", err
+		}
+		built = dir
 	}
-	built = dir
-	program := filepath.Join(dir, "child")
+	program := filepath.Join(built, cgo)
 	cmd := exec.Command("go", "test", "-c", "-o", program, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), cgo, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go test -c: %w\n%s", err, out)
 	}
 	return program, nil
-})
+}
 
-// built is the folder of pure, for TestMain to remove.
+// built is the folder of build, for TestMain to remove.
 var built string
 
 // child runs this program in a mode, under the filter.
-func (a *audience) child(t *testing.T, mode string) (out string, err error) {
+func (a *audience) child(t *testing.T, mode string, made func() (string, error)) (out string, err error) {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
 		t.Skip("there is no filter for this architecture")
 	}
 	_ = os.Remove(filepath.Join(a.dir, "sock"))
-	program, err := pure()
+	program, err := made()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +319,24 @@ func (a *audience) child(t *testing.T, mode string) (out string, err error) {
 func TestWorkGoesOn(t *testing.T) {
 	a := listen(t)
 	for _, mode := range []string{"work", "work"} { // threads differ
-		if out, err := a.child(t, mode); err != nil || out != "worked" {
+		if out, err := a.child(t, mode, pure); err != nil || out != "worked" {
+			t.Errorf("ordinary work under the filter: %v\n%s", err, out)
+		}
+	}
+}
+
+// TestWorkGoesOnWithC is for who builds vtpmd himself: the C library makes the threads.
+func TestWorkGoesOnWithC(t *testing.T) {
+	cc, err := exec.Command("go", "env", "CC").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath(strings.Fields(string(cc))[0]); err != nil {
+		t.Skip("there is no C compiler to build with")
+	}
+	a := listen(t)
+	for range 5 { // threads differ
+		if out, err := a.child(t, "work", withC); err != nil || out != "worked" {
 			t.Errorf("ordinary work under the filter: %v\n%s", err, out)
 		}
 	}
@@ -321,7 +346,7 @@ func TestWorkGoesOn(t *testing.T) {
 func TestEscapes(t *testing.T) {
 	a := listen(t)
 	for name := range escapes {
-		out, err := a.child(t, "escape:"+name)
+		out, err := a.child(t, "escape:"+name, pure)
 		var exit *exec.ExitError
 		if out != "" || !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSYS {
 			t.Errorf("%s: %v, want SIGSYS before it comes back\n%s", name, err, out)
@@ -342,7 +367,7 @@ func TestEscapes(t *testing.T) {
 func TestLogLetsThrough(t *testing.T) {
 	a := listen(t)
 	for _, name := range []string{"UDP sendto", "connect", "socket", "prctl"} {
-		if out, err := a.child(t, "log:"+name); err != nil {
+		if out, err := a.child(t, "log:"+name, pure); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
@@ -356,7 +381,7 @@ func TestLogLetsThrough(t *testing.T) {
 // The calls of the x32 ABI have other numbers; they are not there at all.
 func TestX32(t *testing.T) {
 	a := listen(t)
-	out, err := a.child(t, "escape:x32")
+	out, err := a.child(t, "escape:x32", pure)
 	if err != nil || !strings.HasSuffix(out, unix.ENOSYS.Error()) {
 		t.Errorf("%v\n%s", err, out)
 	}
