@@ -53,7 +53,7 @@ unit: ## unit tests with the race detector, import rules included
 	$(GO) test -run TestExplore ./vtpmmgr-stub/manager
 
 test-long: ## what make test leaves out: every firmware with every TPM interface of QEMU
-	XENVTPM_REQUIRE_CLIENTS=1 $(GO) test -timeout 30m ./tools/vtpmd/clienttest -run TestSleep -args -long
+	XENVTPM_REQUIRE_CLIENTS=1 $(GO) test -timeout 30m ./tools/vtpmd/clienttest -run 'TestSleep|TestPresence' -args -long
 
 fuzz: ## every fuzz target for FUZZTIME
 	$(GO) run ./tools/fuzz -time $(FUZZTIME)

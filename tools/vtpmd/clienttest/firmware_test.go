@@ -184,6 +184,31 @@ func TestSleep(t *testing.T) {
 	}
 }
 
+// TestPresence has the guest ask UEFI firmware by the physical presence interface to clear the TPM, and
+// somebody who presses the key that the firmware asks for at the next start. (Debian's SeaBIOS
+// offers no such request.)
+func TestPresence(t *testing.T) {
+	l := newLinux(t)
+	for _, device := range []string{"tpm-tis", "tpm-crb"} {
+		if device == "tpm-tis" && !*long {
+			continue
+		}
+		t.Run(device, func(t *testing.T) {
+			v := l.machine(t, spec{firmware: "ovmf", device: device, word: "vtpmd.presence", qemu: []string{"-m", "512", "-device", "qemu-xhci", "-device", "usb-kbd"}})
+			v.expect("vtpmd: asked for a clear")
+			v.expect("Press F12")
+			v.ask("send-key", map[string]any{"keys": []any{map[string]string{"type": "qcode", "data": "f12"}}})
+			v.expect("vtpmd: done")
+			v.ended()
+			for _, line := range []string{"vtpmd: ppi response 5 0: Success", "vtpmd: the index is there: false"} {
+				if !strings.Contains(v.said(), line) {
+					t.Errorf("no %q\n%s", line, v.said())
+				}
+			}
+		})
+	}
+}
+
 // TestCRBBuffer makes the largest answers that QEMU's CRB has room for: they arrive whole, and what is
 // larger is an error. Both QEMU and the kernel have a buffer of their own that must not overflow.
 func TestCRBBuffer(t *testing.T) {

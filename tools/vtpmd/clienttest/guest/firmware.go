@@ -90,3 +90,32 @@ func sleep() error {
 	fmt.Println("vtpmd: slept well")
 	select {} // the machine is switched off from outside
 }
+
+// presence asks firmware by the physical presence interface for a TPM2_Clear, restarts the machine, and
+// tells what firmware answered. An NV index of the owner's shows whether the TPM was cleared.
+func presence() error {
+	const (
+		define = "80020000002d0000012a40000001" + "00000009400000090000000000" + "0000" + "000e" + "01500001" + "000b" + "00020002" + "0000" + "0008"
+		look   = "80010000000e00000169" + "01500001" // TPM2_NV_ReadPublic
+	)
+	response, err := os.ReadFile(tpmClass + "ppi/response")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("vtpmd: ppi response %s\n", strings.TrimSpace(string(response)))
+	if !strings.Contains(string(response), "No Recent Request") {
+		_, err := send("/dev/tpm0", look)
+		fmt.Printf("vtpmd: the index is there: %v\n", err == nil)
+		return nil
+	}
+	if _, err := send("/dev/tpm0", define); err != nil {
+		return err
+	}
+	if err := os.WriteFile(tpmClass+"ppi/request", []byte("5"), 0); err != nil {
+		possible, _ := os.ReadFile(tpmClass + "ppi/tcg_operations") // for the message
+		return fmt.Errorf("%w; the firmware's operations are\n%s", err, possible)
+	}
+	fmt.Println("vtpmd: asked for a clear")
+	time.Sleep(300 * time.Millisecond) // the serial console is slow
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}

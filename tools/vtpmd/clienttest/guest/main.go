@@ -46,7 +46,7 @@ func work() error {
 		return err
 	}
 	for word, do := range map[string]func() error{"vtpmd.proxy": proxy, "vtpmd.migrate": migrate, "vtpmd.measured": measured,
-		"vtpmd.sleep": sleep, "vtpmd.large": large} {
+		"vtpmd.sleep": sleep, "vtpmd.presence": presence, "vtpmd.large": large} {
 		if slices.Contains(strings.Fields(string(cmdline)), word) {
 			return do()
 		}
