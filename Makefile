@@ -52,8 +52,10 @@ unit: ## unit tests with the race detector, import rules included
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 	$(GO) test -run TestExplore ./vtpmmgr-stub/manager
 
-test-long: ## what make test leaves out: every firmware with every TPM interface of QEMU
+test-long: images ## what make test leaves out: every firmware with every TPM interface of QEMU, storm, many devices
 	XENVTPM_REQUIRE_CLIENTS=1 $(GO) test -timeout 30m ./tools/vtpmd/clienttest -run 'TestSleep|TestPresence' -args -long
+	$(XENLAB) run storm
+	$(XENLAB) run many
 
 fuzz: ## every fuzz target for FUZZTIME
 	$(GO) run ./tools/fuzz -time $(FUZZTIME)
@@ -67,6 +69,8 @@ images: ## build all images into build/images
 lab: images ## the Xen scenarios
 	$(XENLAB) run smoke
 	$(XENLAB) run lifecycle
+	$(XENLAB) run presence
+	$(XENLAB) run restart
 	$(XENLAB) run firstlight
 	$(XENLAB) run tools
 	$(XENLAB) run manager
