@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -69,38 +67,10 @@ func checkValues(sel proto.PCRSelection, values []string, digest []byte) error {
 }
 
 func readPolicy(name string) (*policyFile, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	var p policyFile
-	if err := proto.ParseAdmin(b, &p); err != nil {
-		return nil, fmt.Errorf("%s is no policy file", name)
-	}
-	return &p, nil
+	return readFile[policyFile](name, "policy file")
 }
 
-func (p *policyFile) write(name string) error {
-	b, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return err
-	}
-	return replaceFile(name, append(b, '\n'), 0o644)
-}
-
-// replaceFile writes a file so that it is the old one or the new one.
-func replaceFile(name string, b []byte, perm os.FileMode) error {
-	tmp := name + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, name)
-}
+func (p *policyFile) write(name string) error { return writeFile(name, p) }
 
 var banks = map[string]uint16{"sha256": proto.AlgSHA256, "sha384": proto.AlgSHA384, "sha512": proto.AlgSHA512, "sha1": proto.AlgSHA1}
 

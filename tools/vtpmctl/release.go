@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 
 	"xenvtpm/vtpmmgr-stub/hwtpm"
 	"xenvtpm/vtpmmgr-stub/proto"
@@ -25,25 +23,9 @@ func (f *releaseFile) release() *hwtpm.Release {
 	return &hwtpm.Release{Authority: f.Authority, Group: f.Group, Sequence: f.Sequence, To: f.To, VTPMs: f.VTPMs, Signature: f.Signature}
 }
 
-func readRelease(name string) (*releaseFile, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	var f releaseFile
-	if err := proto.ParseAdmin(b, &f); err != nil {
-		return nil, fmt.Errorf("%s is no release", name)
-	}
-	return &f, nil
-}
+func readRelease(name string) (*releaseFile, error) { return readFile[releaseFile](name, "release") }
 
-func (f *releaseFile) write(name string) error {
-	b, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return err
-	}
-	return replaceFile(name, append(b, '\n'), 0o644)
-}
+func (f *releaseFile) write(name string) error { return writeFile(name, f) }
 
 // encodedRelease reads a signed release for sending.
 func encodedRelease(name string) ([]byte, error) {
