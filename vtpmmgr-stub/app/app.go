@@ -82,11 +82,6 @@ func New(c Config) (*App, error) {
 		return nil, fmt.Errorf("taking in vTPM domains: %w", err)
 	}
 	c.Store.SetIdle(a.back.Poll)
-	if r, err := a.back.Room(); err != nil {
-		c.Logf("counting this domain's nodes in xenstore: %v", err)
-	} else {
-		c.Logf("%v; this program takes %d", r, MaxFrontends)
-	}
 	mc := manager.Config{Clock: c.Channels.Now, SaveRate: c.Options.SaveRate, PCRs: c.Options.PCRs, RollbackOff: c.Options.RollbackOff, Forget: c.Options.Forget, Authority: c.Options.Authority, Adopt: c.Options.Adopt,
 		Rand: c.Rand, Now: c.Now, Logf: c.Logf}
 	if hw, err := a.openTPM(); err != nil {
@@ -102,11 +97,23 @@ func New(c Config) (*App, error) {
 	} else {
 		a.disk, mc.Disk = disk, disk
 	}
+	a.sayRoom()
 	a.mgr, err = manager.New(mc)
 	if err != nil {
 		c.Logf("the manager is up but refuses to serve keys")
 	}
 	return a, nil
+}
+
+// sayRoom says for how many vTPMs there is room: when the disk is there, as its nodes
+// count too.
+func (a *App) sayRoom() {
+	r, err := a.back.Room()
+	if err != nil {
+		a.c.Logf("counting this domain's nodes in xenstore: %v", err)
+		return
+	}
+	a.c.Logf("%v; this program takes %d", r, MaxFrontends)
 }
 
 // idle goes on with the handshakes of all frontends while something else waits.

@@ -109,8 +109,8 @@ const (
 func (m *crowd) grow(n int) error {
 	for first := len(m.fronts); first < n; first = len(m.fronts) {
 		step := crowdStep
-		if first+step >= n {
-			step = 1 // the toolstack writes more nodes than stay; near the limit, they count
+		if first+2*step > n {
+			step = 1 // the toolstack writes half as many nodes again as stay; near the limit, those of a step count
 		}
 		if err := m.add(first, first+step); err != nil {
 			return fmt.Errorf("%w\nconsole of the manager:\n%s", err, m.manager.Console.Tail(8))
